@@ -1,0 +1,34 @@
+//! The words of the gateway: ids, scopes, roles, credentials, time, secrets.
+//!
+//! Values here are valid by construction and know nothing of the wire, the disk
+//! or the configuration file: `claims`, `dto`, `codec` and `raw` translate.
+//! Nothing here does I/O; time and randomness come in as arguments.
+
+mod admin;
+mod audit;
+mod credential;
+mod entropy;
+mod grant;
+mod id;
+mod rate;
+mod role;
+mod scope;
+mod secret;
+mod time;
+
+pub use admin::{AdminRole, Administrator};
+pub use audit::{Action, AuditEntry};
+pub use credential::{
+    Credential, CredentialState, Revoked, SecretGeneration, StateError, StateName,
+};
+pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use grant::{Environments, Grant};
+pub use id::{
+    AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
+    RouteName, UpstreamName,
+};
+pub use rate::Rate;
+pub use role::Role;
+pub use scope::{Scope, ScopeSet};
+pub use secret::{AdminKey, ClientSecret, SecretHash, SecretHasher, SecretText};
+pub use time::{Clock, ManualClock, SystemClock, UnixTime};

@@ -1,0 +1,3 @@
+//! Portcullis: a reverse-proxy authorization gateway on Pingora.
+
+pub mod domain;
