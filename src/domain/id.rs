@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_id_has_one_spelling() {
-        let id = ClientId::from_random([7; 16]);
+        let id = ClientId::from_random([0xab; 16]);
         assert_eq!(ClientId::parse(&id.to_string()), Some(id));
         assert_eq!(ClientId::parse(&id.to_string().to_uppercase()), None);
         assert_eq!(ClientId::parse(&format!("{{{id}}}")), None);

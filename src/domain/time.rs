@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn writes_and_reads_rfc3339() {
-        let at = UnixTime::from_secs(1_795_314_000);
+        let at = UnixTime::from_secs(1_795_316_400);
         assert_eq!(at.to_string(), "2026-11-22T03:00:00Z");
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22T04:00:00+01:00"), Some(at));
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22"), None);

@@ -1,0 +1,377 @@
+//! The path that is judged is the path that is forwarded, byte for byte.
+//!
+//! [`Target::parse`] accepts a request target or refuses it; it never repairs
+//! one. Refused is whatever two servers could read differently: dot segments,
+//! empty segments, needless or dangerous escapes, backslashes, raw bytes beyond
+//! ASCII. What is left has one reading.
+
+use std::fmt;
+
+/// A path (RFC 3986 section 3.3) with one reading, raw as the client sent it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CanonicalPath<'a>(&'a str);
+
+/// A request target in origin form: path and query, raw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    raw: &'a str,
+    path: CanonicalPath<'a>,
+    query: Option<&'a str>,
+}
+
+/// Why a target was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathFault {
+    /// Neither `/…` nor an absolute URI.
+    #[error("the request target does not begin with '/'")]
+    NotOriginForm,
+    /// The authority of an absolute target is not what Host says.
+    #[error("the authority of the request target is not that of Host")]
+    WrongAuthority,
+    /// A control character, a space, or a byte above 0x7F.
+    #[error("the request target holds a character that must be percent-encoded")]
+    RawByte,
+    /// `#`.
+    #[error("the request target holds a fragment")]
+    Fragment,
+    /// `//`.
+    #[error("the path holds an empty segment")]
+    EmptySegment,
+    /// `.`, `..`, `..;x`.
+    #[error("the path holds a dot segment")]
+    DotSegment,
+    /// `\`, or a character that RFC 3986 does not allow in a path.
+    #[error("the path holds a character that is not allowed in one")]
+    NotAPathCharacter,
+    /// `%`, `%2`, `%zz`, `%u002f`.
+    #[error("the path holds a broken percent-escape")]
+    BrokenEscape,
+    /// `%2f`, `%5c`, `%00` and other controls, and the same escaped twice.
+    #[error("the path holds an escaped separator or control character")]
+    DangerousEscape,
+    /// `%41` for `A`: two spellings of one path.
+    #[error("the path escapes a character that needs no escape")]
+    NeedlessEscape,
+    /// Escapes that are not UTF-8, over-long forms among them.
+    #[error("the escapes in the path are not UTF-8")]
+    NotUtf8,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a request target. The absolute form is taken if its authority
+    /// equals `host` (the Host field); its path and query are what counts.
+    ///
+    /// # Errors
+    /// When it could be read in two ways.
+    pub fn parse(raw: &'a [u8], host: Option<&str>) -> Result<Self, PathFault> {
+        if raw.iter().any(|b| !b.is_ascii_graphic()) {
+            return Err(PathFault::RawByte);
+        }
+        let text = std::str::from_utf8(raw).map_err(|_| PathFault::RawByte)?;
+        if text.contains('#') {
+            return Err(PathFault::Fragment);
+        }
+        let text = if text.starts_with('/') { text } else { strip_authority(text, host)? };
+        let (path, query) = match text.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (text, None),
+        };
+        Ok(Target { raw: text, path: CanonicalPath::parse(path)?, query })
+    }
+
+    /// Path and query in origin form: what is forwarded.
+    pub fn as_str(&self) -> &'a str {
+        self.raw
+    }
+
+    /// The path.
+    pub fn path(&self) -> CanonicalPath<'a> {
+        self.path
+    }
+
+    /// What stands after the first `?`.
+    pub fn query(&self) -> Option<&'a str> {
+        self.query
+    }
+}
+
+fn strip_authority<'a>(text: &'a str, host: Option<&str>) -> Result<&'a str, PathFault> {
+    let rest = strip_prefix_any_case(text, "http://")
+        .or_else(|| strip_prefix_any_case(text, "https://"))
+        .ok_or(PathFault::NotOriginForm)?;
+    let slash = rest.find('/').ok_or(PathFault::NotOriginForm)?;
+    let (authority, path) = rest.split_at(slash);
+    match host {
+        Some(host) if authority.eq_ignore_ascii_case(host) => Ok(path),
+        _ => Err(PathFault::WrongAuthority),
+    }
+}
+
+fn strip_prefix_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+impl<'a> CanonicalPath<'a> {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// When it could be read in two ways.
+    pub fn parse(path: &'a str) -> Result<Self, PathFault> {
+        let segments = path.strip_prefix('/').ok_or(PathFault::NotOriginForm)?;
+        let mut rest = segments.split('/').peekable();
+        while let Some(segment) = rest.next() {
+            if segment.is_empty() && rest.peek().is_some() {
+                return Err(PathFault::EmptySegment);
+            }
+            check_segment(segment)?;
+        }
+        Ok(CanonicalPath(path))
+    }
+
+    /// The raw path.
+    pub fn as_str(&self) -> &'a str {
+        self.0
+    }
+
+    /// What stands between the slashes. A path that ends in `/` has an empty
+    /// last segment.
+    pub fn segments(&self) -> std::str::Split<'a, char> {
+        self.0.get(1..).unwrap_or_default().split('/')
+    }
+}
+
+fn check_segment(segment: &str) -> Result<(), PathFault> {
+    let bytes = segment.as_bytes();
+    // Nearly all segments hold neither escapes nor dots.
+    if bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        return Ok(());
+    }
+    let name = segment.split(';').next().unwrap_or_default();
+    let name = name.split("%3b").next().and_then(|name| name.split("%3B").next());
+    if matches!(name, Some("." | "..")) {
+        return Err(PathFault::DotSegment);
+    }
+    let mut decoded = Vec::new();
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if *first != b'%' {
+            if !is_pchar(*first) {
+                return Err(PathFault::NotAPathCharacter);
+            }
+            decoded.push(*first);
+            continue;
+        }
+        let value = escape(tail).ok_or(PathFault::BrokenEscape)?;
+        rest = tail.get(2..).unwrap_or_default();
+        match value {
+            0x00..=0x1f | 0x7f | b'/' | b'\\' => return Err(PathFault::DangerousEscape),
+            // `%252e`: an upstream that decodes twice would see a dot.
+            b'%' if matches!(escape(rest), Some(0 | b'.' | b'/' | b'\\' | b'%')) => {
+                return Err(PathFault::DangerousEscape);
+            }
+            _ if is_unreserved(value) => return Err(PathFault::NeedlessEscape),
+            _ => decoded.push(value),
+        }
+    }
+    std::str::from_utf8(&decoded).map(|_| ()).map_err(|_| PathFault::NotUtf8)
+}
+
+/// The byte that the two hex digits at the front stand for.
+fn escape(digits: &[u8]) -> Option<u8> {
+    let [high, low, ..] = digits else { return None };
+    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok());
+    Some(value(*high)? * 16 + value(*low)?)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// `pchar` of RFC 3986 section 3.3, but for escapes.
+pub(super) fn is_pchar(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'!' | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+        )
+}
+
+/// The segment as a lenient server might read it: parameters cut off, escapes
+/// decoded. `None` when that changes nothing.
+pub(super) fn lenient_reading(segment: &str) -> Option<String> {
+    if !segment.contains(['%', ';']) {
+        return None;
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match escape(tail) {
+            Some(value) if *first == b'%' => {
+                decoded.push(value);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => decoded.push(*first),
+        }
+    }
+    let text = String::from_utf8(decoded).ok()?;
+    let name = text.split(';').next().unwrap_or_default();
+    (name != segment).then(|| name.to_owned())
+}
+
+impl fmt::Debug for CanonicalPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
+    }
+}
+
+impl fmt::Debug for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.raw, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_reading_is_accepted_as_it_is() {
+        for good in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b?x=//../%2e",
+            "/a:b@c",
+            "/caf%C3%A9",
+            "/a%20b",
+            "/a%3Bb",
+            "/...",
+            "/a.b",
+            "/100%25",
+            "/a?x[]=1&y={z}|\\^`",
+            "/a;v=1",
+            "/%e2%82%ac",
+        ] {
+            let target =
+                Target::parse(good.as_bytes(), None).unwrap_or_else(|e| panic!("{good}: {e}"));
+            assert_eq!(target.as_str(), good);
+        }
+    }
+
+    #[test]
+    fn two_readings_are_refused() {
+        use PathFault::*;
+        for (bad, fault) in [
+            ("", NotOriginForm),
+            ("*", NotOriginForm),
+            ("a/b", NotOriginForm),
+            ("x:y", NotOriginForm),
+            ("//", EmptySegment),
+            ("//a", EmptySegment),
+            ("/a//b", EmptySegment),
+            ("/a//", EmptySegment),
+            ("/.", DotSegment),
+            ("/a/..", DotSegment),
+            ("/a/../b", DotSegment),
+            ("/a/./b", DotSegment),
+            ("/a/..;/b", DotSegment),
+            ("/a/..;x=1/b", DotSegment),
+            ("/a/..%3b/b", DotSegment),
+            ("/a/.;/b", DotSegment),
+            ("/a/%2e%2e/b", NeedlessEscape),
+            ("/a/%2E./b", NeedlessEscape),
+            ("/%61", NeedlessEscape),
+            ("/%7e", NeedlessEscape),
+            ("/a%2fb", DangerousEscape),
+            ("/a%2Fb", DangerousEscape),
+            ("/a%5cb", DangerousEscape),
+            ("/a%00", DangerousEscape),
+            ("/a%0a", DangerousEscape),
+            ("/a%7f", DangerousEscape),
+            ("/a%252e", DangerousEscape),
+            ("/a%252f", DangerousEscape),
+            ("/a%25252f", DangerousEscape),
+            ("/a\\b", NotAPathCharacter),
+            ("/a\"b", NotAPathCharacter),
+            ("/a{b}", NotAPathCharacter),
+            ("/a^b", NotAPathCharacter),
+            ("/a%", BrokenEscape),
+            ("/a%2", BrokenEscape),
+            ("/a%zz", BrokenEscape),
+            ("/a%u002f", BrokenEscape),
+            ("/%c0%ae", NotUtf8),
+            ("/%c0%af", NotUtf8),
+            ("/%ff", NotUtf8),
+            ("/%e2%82", NotUtf8),
+            ("/a#b", Fragment),
+            ("/a b", RawByte),
+            ("/a\tb", RawByte),
+            ("/\u{e9}", RawByte),
+            ("/a?\u{e9}", RawByte),
+        ] {
+            assert_eq!(Target::parse(bad.as_bytes(), None), Err(fault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_absolute_form_must_agree_with_host() {
+        let parse =
+            |raw: &'static str, host| Target::parse(raw.as_bytes(), host).map(|t| t.as_str());
+        assert_eq!(parse("http://h:1/a?b", Some("h:1")), Ok("/a?b"));
+        assert_eq!(parse("HTTP://H/a", Some("h")), Ok("/a"));
+        assert_eq!(parse("http://h/a", Some("g")), Err(PathFault::WrongAuthority));
+        assert_eq!(parse("http://h/a", None), Err(PathFault::WrongAuthority));
+        assert_eq!(parse("http://u@h/a", Some("h")), Err(PathFault::WrongAuthority));
+        assert_eq!(parse("http://h/../a", Some("h")), Err(PathFault::DotSegment));
+        assert_eq!(parse("http://h", Some("h")), Err(PathFault::NotOriginForm));
+        assert_eq!(
+            parse("http://h?/a", Some("h?")),
+            Ok("/a"),
+            "a Host of that shape is refused before"
+        );
+        assert_eq!(parse("ftp://h/a", Some("h")), Err(PathFault::NotOriginForm));
+    }
+
+    #[test]
+    fn what_a_lenient_server_reads() {
+        assert_eq!(lenient_reading("admin;x=1").as_deref(), Some("admin"));
+        assert_eq!(lenient_reading("a%3Ab").as_deref(), Some("a:b"));
+        assert_eq!(lenient_reading("admin%3Bx").as_deref(), Some("admin"));
+        assert_eq!(lenient_reading("admin"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_never_alters(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(target) = Target::parse(&raw, None) {
+                prop_assert_eq!(target.as_str().as_bytes(), &raw[..]);
+            }
+        }
+
+        /// Whatever passes reads the same after decoding and dot-removal.
+        #[test]
+        fn accepted_paths_survive_normalising(raw in "(/([a.;%]|%2e|%2f|%3b|%c3%a9|\\.\\.){0,4}){1,4}") {
+            if let Ok(path) = CanonicalPath::parse(&raw) {
+                for segment in path.segments() {
+                    let read = lenient_reading(segment).unwrap_or_else(|| segment.to_owned());
+                    prop_assert!(read != "." && read != ".." && !read.contains('/'), "{raw}");
+                }
+            }
+        }
+    }
+}
