@@ -1,0 +1,179 @@
+//! Verified tokens, so that a signature is checked once and not per request.
+//!
+//! Only what [`super::verify`] gave may be put in, and a hit is only half an
+//! answer: the caller asks `live_at` and the revocations every time. An entry is
+//! worth what the keys and expectations were when it was made: `clear` when they
+//! change, or keep their generation in the value and compare it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use quick_cache::sync::Cache;
+
+/// Entries a cache has room for unless told otherwise.
+pub const DEFAULT_CACHE_ENTRIES: usize = 100_000;
+
+/// A bounded map from the full text of a token to what was found in it. The key
+/// is the text itself and never only a hash of it: two tokens can't be mixed up.
+/// The hash that finds the slot is over all bytes and seeded per process; only
+/// tokens that we signed are ever in, so nobody can fill a slot by choice.
+pub struct TokenCache<V: Clone> {
+    entries: Cache<Box<str>, V>,
+    counters: Counters,
+}
+
+impl<V: Clone> std::fmt::Debug for TokenCache<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TokenCache({} entries)", self.len())
+    }
+}
+
+impl<V: Clone> Default for TokenCache<V> {
+    fn default() -> Self {
+        Self::new(DEFAULT_CACHE_ENTRIES)
+    }
+}
+
+impl<V: Clone> TokenCache<V> {
+    /// With room for about this many entries; at least one.
+    pub fn new(entries: usize) -> Self {
+        TokenCache { entries: Cache::new(entries.max(1)), counters: Counters::default() }
+    }
+
+    /// What was put in for exactly this token. Cheap to clone is best: an `Arc`.
+    pub fn get(&self, token: &str) -> Option<V> {
+        let found = self.entries.get(token);
+        self.counters.count(found.is_some());
+        found
+    }
+
+    /// Puts in what [`super::verify`] found in this very token, and never
+    /// anything else. The least useful entry goes if there is no room.
+    pub fn insert(&self, token: &str, value: V) {
+        self.entries.insert(token.into(), value);
+    }
+
+    /// Takes one out; true if it was there.
+    pub fn remove(&self, token: &str) -> bool {
+        self.entries.remove(token).is_some()
+    }
+
+    /// Takes all out.
+    pub fn clear(&self) {
+        self.entries.clear();
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How often [`TokenCache::get`] found something.
+    pub fn hits(&self) -> u64 {
+        self.counters.sum(|stripe| &stripe.hits)
+    }
+
+    /// How often [`TokenCache::get`] found nothing.
+    pub fn misses(&self) -> u64 {
+        self.counters.sum(|stripe| &stripe.misses)
+    }
+}
+
+/// A power of two, so that finding one's own is a mask.
+const STRIPES: usize = 16;
+
+/// Counters that threads don't fight over: each has a cache line nearly to
+/// itself, and only a reader, once per scrape, looks at all of them.
+#[derive(Default)]
+struct Counters([Stripe; STRIPES]);
+
+/// Two lines of 64 bytes, since processors fetch them in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Counters {
+    fn count(&self, hit: bool) {
+        if let Some(stripe) = self.0.get(own_stripe()) {
+            let counter = if hit { &stripe.hits } else { &stripe.misses };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn sum(&self, counter: impl Fn(&Stripe) -> &AtomicU64) -> u64 {
+        self.0.iter().map(|stripe| counter(stripe).load(Ordering::Relaxed)).sum()
+    }
+}
+
+fn own_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    // A thread that is being torn down has none left.
+    OWN.try_with(|own| *own).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn finds_the_whole_token_only() {
+        let cache = TokenCache::new(100);
+        let token = "eyJ0eXAi.eyJpc3Mi.c2ln".repeat(40);
+        assert_eq!(cache.get(&token), None);
+        cache.insert(&token, 1);
+        assert_eq!(cache.get(&token), Some(1));
+        for place in 0..token.len() {
+            let mut other = token.clone().into_bytes();
+            other[place] ^= 1;
+            assert_eq!(cache.get(std::str::from_utf8(&other).unwrap()), None, "{place}");
+        }
+        assert_eq!(cache.get(&token[1..]), None);
+        assert_eq!((cache.len(), cache.hits()), (1, 1));
+        assert_eq!(cache.misses(), 2 + u64::try_from(token.len()).unwrap());
+        assert!(cache.remove(&token));
+        assert!(!cache.remove(&token));
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn is_bounded_and_can_be_emptied() {
+        for room in [0, 1, 1000] {
+            let cache = TokenCache::new(room);
+            for n in 0..5000 {
+                cache.insert(&n.to_string(), n);
+            }
+            assert!(cache.len() <= room.max(1), "{room}: {}", cache.len());
+            cache.clear();
+            assert_eq!(cache.len(), 0);
+        }
+    }
+
+    #[test]
+    fn counts_across_threads() {
+        let cache = Arc::new(TokenCache::default());
+        cache.insert("a", ());
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        cache.get("a");
+                        cache.get("b");
+                    }
+                });
+            }
+        });
+        assert_eq!((cache.hits(), cache.misses()), (2000, 2000));
+    }
+}
