@@ -2,4 +2,5 @@
 
 pub mod domain;
 pub mod policy;
+pub mod revocation;
 pub mod token;

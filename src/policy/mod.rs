@@ -4,11 +4,23 @@
 //! judged on the very bytes that are forwarded; what is not allowed is denied.
 
 mod access;
+mod decide;
+mod decision;
+mod explain;
 mod path;
+mod reason;
+mod request;
 mod route;
+mod snapshot;
 mod table;
 
 pub use access::Access;
+pub use decide::decide;
+pub use decision::{Decision, Denial, Permit};
+pub use explain::{Step, explain};
 pub use path::{CanonicalPath, PathFault, Target};
+pub use reason::Reason;
+pub use request::{Body, RequestFacts};
 pub use route::{BodyRule, Route, RouteFault, RouteSpec};
+pub use snapshot::{Principal, Snapshot, SnapshotParts};
 pub use table::RouteTable;

@@ -1,0 +1,350 @@
+//! The head of an HTTP/1.1 request, read and looked at before Pingora parses it.
+//!
+//! Pingora is lenient: it repairs request lines, drops a Content-Length beside
+//! a Transfer-Encoding, and takes any number of bytes at any pace. Here the
+//! whole head must arrive within its limits and its time, and must have one
+//! reading (RFC 9112); what is left is handed on untouched.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pingora::protocols::Stream;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::policy::{Denial, Reason};
+
+/// How large a head may be and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    /// Request line and fields, in bytes.
+    pub(crate) header_bytes: usize,
+    /// The request target, in bytes.
+    pub(crate) target_bytes: usize,
+    /// From the first byte to the last.
+    pub(crate) header_timeout: Duration,
+    /// From the last response to the first byte.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub(crate) enum HeadEnd {
+    /// The client closed, or stayed silent: nobody waits for an answer.
+    Gone,
+    /// It is to be told no, and the connection closed.
+    Refused(Denial),
+    /// It took too long to send its head.
+    TooSlow,
+}
+
+/// More fields than this are refused: Pingora's parser takes 256.
+const MAX_FIELDS: usize = 200;
+
+/// Reads up to the end of a head. What was read beyond it stays in the buffer.
+pub(crate) async fn read_head(stream: &mut Stream, limits: &HeadLimits) -> Result<BytesMut, HeadEnd> {
+    let mut buffer = BytesMut::with_capacity(4096);
+    let mut deadline = Instant::now() + limits.idle_timeout;
+    let mut scanned = 0;
+    loop {
+        let read = timeout_at(deadline, stream.read_buf(&mut buffer)).await;
+        match read {
+            Err(_) if buffer.is_empty() => return Err(HeadEnd::Gone),
+            Err(_) => return Err(HeadEnd::TooSlow),
+            Ok(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
+            Ok(Ok(_)) => {}
+        }
+        if scanned == 0 {
+            skip_empty_lines(&mut buffer);
+            deadline = Instant::now() + limits.header_timeout;
+        }
+        match find_end(&buffer, scanned) {
+            End::At(end) => {
+                let head = buffer.get(..end).unwrap_or_default();
+                check(head, limits).map_err(HeadEnd::Refused)?;
+                return Ok(buffer);
+            }
+            End::Bad(what) => return Err(HeadEnd::Refused(Denial::malformed(what))),
+            End::NotYet => {
+                let first_line = buffer.iter().take_while(|b| **b != b'\n').count();
+                // Method, two spaces and version take the rest.
+                if first_line > limits.target_bytes + 64 {
+                    return Err(HeadEnd::Refused(Denial::new(Reason::TargetTooLong)));
+                }
+                if buffer.len() > limits.header_bytes {
+                    return Err(HeadEnd::Refused(Denial::new(Reason::HeadersTooLarge)));
+                }
+                scanned = buffer.len();
+            }
+        }
+    }
+}
+
+/// Empty lines before a request line are skipped (RFC 9112 section 2.2).
+fn skip_empty_lines(buffer: &mut BytesMut) {
+    while buffer.starts_with(b"\r\n") {
+        let _ = buffer.split_to(2);
+    }
+}
+
+enum End {
+    At(usize),
+    NotYet,
+    Bad(&'static str),
+}
+
+/// Finds the empty line. Bytes before `scanned` were looked at before.
+fn find_end(buffer: &[u8], scanned: usize) -> End {
+    let from = scanned.saturating_sub(3);
+    let mut previous = from.checked_sub(1).and_then(|at| buffer.get(at)).copied().unwrap_or(b' ');
+    let mut line_length = 1;
+    for (place, byte) in buffer.iter().enumerate().skip(from) {
+        match (previous, *byte) {
+            (b'\r', b'\n') if line_length == 0 && place >= 3 => return End::At(place + 1),
+            (b'\r', b'\n') => line_length = 0,
+            (_, b'\n') => return End::Bad("a line ends in LF without CR"),
+            (b'\r', _) => return End::Bad("a CR stands without LF"),
+            (_, b'\r') => {}
+            (_, 0) => return End::Bad("the head holds a NUL"),
+            _ => line_length += 1,
+        }
+        previous = *byte;
+    }
+    End::NotYet
+}
+
+/// Whether a whole head has one reading.
+fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
+    if head.len() > limits.header_bytes {
+        return Err(Denial::new(Reason::HeadersTooLarge));
+    }
+    let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let version = check_request_line(lines.next().unwrap_or_default(), limits)?;
+    let mut seen = Seen::default();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        seen.field(line)?;
+    }
+    seen.finish(version)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HttpVersion {
+    V10,
+    V11,
+}
+
+fn check_request_line(line: &[u8], limits: &HeadLimits) -> Result<HttpVersion, Denial> {
+    let mut parts = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Denial::malformed("the request line is not method, target and version"));
+    };
+    if method.is_empty() || method.len() > 32 || !method.iter().all(|b| is_tchar(*b)) {
+        return Err(Denial::malformed("the method is not a token"));
+    }
+    if target.len() > limits.target_bytes {
+        return Err(Denial::new(Reason::TargetTooLong));
+    }
+    if target.is_empty() || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>')) {
+        return Err(Denial::malformed(
+            "the request target holds a character that must be percent-encoded",
+        ));
+    }
+    match version {
+        b"HTTP/1.1" => Ok(HttpVersion::V11),
+        b"HTTP/1.0" => Ok(HttpVersion::V10),
+        _ => Err(Denial::malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    fields: usize,
+    hosts: usize,
+    lengths: usize,
+    codings: usize,
+}
+
+impl Seen {
+    fn field(&mut self, line: &[u8]) -> Result<(), Denial> {
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(Denial::new(Reason::HeadersTooLarge));
+        }
+        let colon = line.iter().position(|b| *b == b':');
+        let Some((name, rest)) = colon.and_then(|at| line.split_at_checked(at)) else {
+            return Err(Denial::malformed("a header line has no colon"));
+        };
+        if name.is_empty() || !name.iter().all(|b| is_tchar(*b)) {
+            return Err(Denial::malformed("a header name is not a token, or a line is folded"));
+        }
+        let value = rest.get(1..).unwrap_or_default();
+        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+            return Err(Denial::malformed("a header value holds a control character"));
+        }
+        let value = value.trim_ascii();
+        if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
+            if !is_authority(value) {
+                return Err(Denial::malformed("Host is not a host with an optional port"));
+            }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths += 1;
+            if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+                return Err(Denial::malformed("Content-Length is not one whole number"));
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.codings += 1;
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Denial::malformed("Transfer-Encoding is not \"chunked\""));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, version: HttpVersion) -> Result<(), Denial> {
+        let fault = match (self.hosts, self.lengths, self.codings) {
+            (0, ..) => "there is no Host",
+            (2.., ..) => "there is more than one Host",
+            (_, 2.., _) => "there is more than one Content-Length",
+            (.., 2..) => "there is more than one Transfer-Encoding",
+            (_, 1, 1) => "there are both Content-Length and Transfer-Encoding",
+            (.., 1) if version == HttpVersion::V10 => "HTTP/1.0 has no Transfer-Encoding",
+            _ => return Ok(()),
+        };
+        Err(Denial::malformed(fault))
+    }
+}
+
+/// `uri-host [":" port]` (RFC 9110 section 7.2), without userinfo.
+fn is_authority(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|b| *b == b':') {
+        Some(at) if !value.ends_with(b"]") => value.split_at(at),
+        _ => (value, &b""[..]),
+    };
+    let port_is_fine = port.is_empty() || (port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit));
+    let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let host_is_fine = match inner {
+        Some(address) => {
+            !address.is_empty() && address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+        }
+        None => {
+            !host.is_empty()
+                && host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+        }
+    };
+    port_is_fine && host_is_fine
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        header_bytes: 512,
+        target_bytes: 64,
+        header_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+    };
+
+    fn verdict(head: &str) -> Result<(), (Reason, Option<String>)> {
+        match find_end(head.as_bytes(), 0) {
+            End::At(end) => {
+                assert_eq!(end, head.len(), "{head:?}");
+                check(head.as_bytes(), &LIMITS).map_err(|d| (d.reason, d.detail))
+            }
+            End::Bad(what) => Err((Reason::MalformedRequest, Some(what.into()))),
+            End::NotYet => panic!("no end in {head:?}"),
+        }
+    }
+
+    #[test]
+    fn one_reading_passes() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /a?b=[1]{2}|\\^` HTTP/1.0\r\nhost: [::1]:80\r\nX: caf\u{e9}\tx\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: h:1\r\nContent-Length: 3\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: h_x.y\r\nTransfer-Encoding: Chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\nEmpty:\r\n\r\n",
+        ] {
+            assert_eq!(verdict(head), Ok(()), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn two_readings_do_not() {
+        for (head, word) in [
+            ("GET /\r\n\r\n", "request line"),
+            ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", "request line"),
+            ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "request line"),
+            ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", "version"),
+            ("GET / http/1.1\r\nHost: h\r\n\r\n", "version"),
+            ("G(T / HTTP/1.1\r\nHost: h\r\n\r\n", "method"),
+            ("GET /\u{e9} HTTP/1.1\r\nHost: h\r\n\r\n", "target"),
+            ("GET /?a=\"b\" HTTP/1.1\r\nHost: h\r\n\r\n", "target"),
+            ("GET / HTTP/1.1\r\n\r\n", "no Host"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", "more than one Host"),
+            ("GET / HTTP/1.1\r\nHost: \r\n\r\n", "Host"),
+            ("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", "Host"),
+            ("GET / HTTP/1.1\r\nHost: h/x\r\n\r\n", "Host"),
+            ("GET / HTTP/1.1\r\nHost: h, g\r\n\r\n", "Host"),
+            ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", "header name"),
+            ("GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n", "colon"),
+            ("GET / HTTP/1.1\r\nHost: h\r\n fol:ded\r\n\r\n", "folded"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n", "colon"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX: a\u{1}\r\n\r\n", "control"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "both"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "Content-Length"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", "whole number"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", "whole number"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", "whole number"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "chunked"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", "chunked"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n", "chunked"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "more than one"),
+            ("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0"),
+            ("GET / HTTP/1.1\nHost: h\n\n", "LF"),
+            ("GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", "CR"),
+            ("GET / HTTP/1.1\r\nHost: h\0\r\n\r\n", "NUL"),
+        ] {
+            let (reason, detail) = verdict(head).expect_err(head);
+            assert_eq!(reason, Reason::MalformedRequest, "{head:?}");
+            let detail = detail.unwrap_or_default();
+            assert!(detail.contains(word), "{head:?}: {detail}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(64));
+        assert_eq!(verdict(&long_target).unwrap_err().0, Reason::TargetTooLong);
+        let long_head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(512));
+        assert_eq!(verdict(&long_head).unwrap_err().0, Reason::HeadersTooLarge);
+    }
+
+    #[test]
+    fn the_end_is_found_however_the_bytes_arrive() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\nbody";
+        for cut in 0..head.len() {
+            let first = &head[..cut];
+            let scanned = match find_end(first, 0) {
+                End::At(end) => {
+                    assert_eq!(end, head.len() - 4);
+                    continue;
+                }
+                End::NotYet => cut,
+                End::Bad(what) => panic!("{what}"),
+            };
+            match find_end(head, scanned) {
+                End::At(end) => assert_eq!(end, head.len() - 4, "cut at {cut}"),
+                _ => panic!("cut at {cut}"),
+            }
+        }
+    }
+}

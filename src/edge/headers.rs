@@ -1,0 +1,242 @@
+//! What is taken from and added to the fields of a request on its way up.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TE};
+use ipnet::IpNet;
+use pingora::http::RequestHeader;
+
+use super::peers::AuthorizationPolicy;
+use crate::policy::Permit;
+
+/// Who is at the other end of the connection, and how they came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) address: IpAddr,
+    pub(crate) tls: bool,
+}
+
+/// Ids that tell requests apart: a random beginning for the process, then a count.
+pub(crate) struct RequestIds {
+    start: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new(start: u64) -> Self {
+        RequestIds { start, count: AtomicU64::new(0) }
+    }
+
+    /// A new one: 32 hexadecimal digits.
+    pub(crate) fn next(&self) -> String {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{:016x}{count:016x}", self.start)
+    }
+}
+
+/// The client's own request id, if it is a sane one.
+pub(crate) fn client_request_id(request: &RequestHeader) -> Option<&str> {
+    let mut ids = request.headers.get_all("x-request-id").iter();
+    let id = ids.next()?.to_str().ok()?;
+    let sane = (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+    (sane && ids.next().is_none()).then_some(id)
+}
+
+/// Prepares the fields for the upstream. `request` is Pingora's sanitised copy.
+pub(crate) fn prepare(
+    request: &mut RequestHeader,
+    client: &RequestHeader,
+    permit: &Permit,
+    authorization: &AuthorizationPolicy,
+    origin: Origin,
+    trusted: &[IpNet],
+    request_id: &str,
+) -> pingora::Result<()> {
+    let believed = trusted.iter().any(|network| network.contains(&origin.address));
+    for name in unwanted(request, believed) {
+        request.remove_header(&name);
+    }
+    match authorization {
+        AuthorizationPolicy::Forward => {}
+        AuthorizationPolicy::Strip => {
+            request.remove_header(&AUTHORIZATION);
+        }
+        AuthorizationPolicy::Set(value) => request.insert_header(AUTHORIZATION, value.expose())?,
+    }
+    if let Some(principal) = permit.principal() {
+        let token = principal.token();
+        request.insert_header("X-Portcullis-Client-Id", token.client_id().to_string())?;
+        request.insert_header("X-Portcullis-Account", token.account().as_str())?;
+        request.insert_header("X-Portcullis-Scope", principal.scope_text())?;
+        request.insert_header("X-Portcullis-Jti", token.jti().to_string())?;
+    }
+    request.insert_header("X-Request-Id", request_id)?;
+    request.insert_header("traceparent", traceparent(client, request_id))?;
+    let chain = match request.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()) {
+        Some(before) => format!("{before}, {}", origin.address),
+        None => origin.address.to_string(),
+    };
+    request.insert_header("X-Forwarded-For", chain)?;
+    if !request.headers.contains_key("x-forwarded-proto") {
+        request.insert_header("X-Forwarded-Proto", if origin.tls { "https" } else { "http" })?;
+    }
+    if !request.headers.contains_key("x-forwarded-host")
+        && let Some(host) = request.headers.get(HOST).cloned()
+    {
+        request.insert_header("X-Forwarded-Host", host)?;
+    }
+    let wants_trailers = client.headers.get_all(TE).iter().any(|value| {
+        value.as_bytes().split(|b| *b == b',').any(|c| c.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    if wants_trailers && !request.headers.contains_key(CONNECTION) {
+        request.insert_header(TE, "trailers")?;
+        request.insert_header(CONNECTION, "TE")?;
+    }
+    Ok(())
+}
+
+/// Fields of the framing and of the hop; another spelling of one is a trick.
+const FRAMING: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// The names of fields that must not go up: ours in any spelling, other
+/// spellings of framing fields, and what says where the client is, unless a
+/// trusted proxy said so.
+fn unwanted(request: &RequestHeader, believed: bool) -> Vec<http::HeaderName> {
+    let unwanted = |name: &&http::HeaderName| {
+        let name = name.as_str();
+        let plain = plain(name);
+        let spelled_otherwise = plain != name;
+        plain.starts_with("x-portcullis-")
+            || plain == "x-portcullis"
+            || (spelled_otherwise && FRAMING.contains(&plain.as_str()))
+            || (tells_origin(&plain) && (spelled_otherwise || !believed))
+            || (spelled_otherwise && matches!(plain.as_str(), "x-request-id" | "traceparent"))
+    };
+    request.headers.keys().filter(unwanted).cloned().collect()
+}
+
+fn tells_origin(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-forwarded")
+}
+
+/// The name as lenient servers read it: `_` and `.` for `-`, in lower case
+/// (names come in lower case here).
+fn plain(name: &str) -> String {
+    name.replace(['_', '.'], "-")
+}
+
+/// The client's trace with our own span, or a new trace (W3C Trace Context).
+fn traceparent(client: &RequestHeader, request_id: &str) -> String {
+    let mut given = client.headers.get_all("traceparent").iter();
+    let first = given.next().and_then(|v| v.to_str().ok());
+    let fresh = || {
+        let id: String = request_id.bytes().filter(u8::is_ascii_hexdigit).map(char::from).collect();
+        let id = id.to_ascii_lowercase();
+        (if id.len() == 32 && id.bytes().any(|b| b != b'0') { id } else { hash128(request_id) }, "00")
+    };
+    let (trace, flags) = match (first.and_then(parse_traceparent), given.next()) {
+        (Some((trace, flags)), None) => (trace.to_owned(), flags),
+        _ => fresh(),
+    };
+    let span = hash128(request_id);
+    format!("00-{trace}-{}-{flags}", span.get(..16).unwrap_or("0000000000000001"))
+}
+
+fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let real = |text: &str| text.bytes().any(|b| b != b'0');
+    let fits = hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && real(trace)
+        && hex(span, 16)
+        && real(span)
+        && hex(flags, 2)
+        && (version != "00" || parts.next().is_none());
+    fits.then_some((trace, flags))
+}
+
+/// 32 hexadecimal digits that depend on the text (FNV-1a, twice).
+fn hash128(text: &str) -> String {
+    let fnv = |seed: u64| {
+        text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1
+    };
+    format!("{:016x}{:016x}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x9e37_79b9_7f4a_7c15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in fields {
+            request.append_header((*name).to_owned(), (*value).to_owned()).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn our_names_in_any_spelling_are_taken_away() {
+        let request = request(&[
+            ("X-Portcullis-Client-Id", "a"),
+            ("x_portcullis_account", "a"),
+            ("X.Portcullis-Scope", "a"),
+            ("x-portcullis-anything", "a"),
+            ("Transfer_Encoding", "chunked"),
+            ("Content_Length", "1"),
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X_Forwarded_For", "6.6.6.6"),
+            ("X-Real-IP", "6.6.6.6"),
+            ("Forwarded", "for=6.6.6.6"),
+            ("X-Source", "kept"),
+            ("x_source", "kept"),
+        ]);
+        let mut left: Vec<String> = request.headers.keys().map(|n| n.to_string()).collect();
+        left.retain(|name| !unwanted(&request, false).iter().any(|u| u.as_str() == name));
+        left.sort();
+        assert_eq!(left, ["x-source", "x_source"]);
+        let believed = unwanted(&request, true);
+        assert!(!believed.iter().any(|n| n == "x-forwarded-for" || n == "x-real-ip"));
+        assert!(believed.iter().any(|n| n == "x_forwarded_for"));
+    }
+
+    #[test]
+    fn request_ids_and_traces() {
+        assert_eq!(client_request_id(&request(&[("X-Request-Id", "a-1")])), Some("a-1"));
+        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
+            assert_eq!(client_request_id(&request(&[("X-Request-Id", bad)])), None, "{bad}");
+        }
+        let twice = request(&[("X-Request-Id", "a"), ("X-Request-Id", "b")]);
+        assert_eq!(client_request_id(&twice), None);
+        let ids = RequestIds::new(0xabc);
+        let (one, two) = (ids.next(), ids.next());
+        assert!(one != two && one.len() == 32);
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let kept = traceparent(&request(&[("traceparent", trace)]), &one);
+        assert!(kept.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && kept.ends_with("-01"));
+        assert_ne!(kept, trace, "the span is ours");
+        for bad in ["", "00-0-0-0", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+            let fresh = traceparent(&request(&[("traceparent", bad)]), &one);
+            assert!(parse_traceparent(&fresh).is_some(), "{fresh}");
+        }
+        assert!(parse_traceparent(&traceparent(&request(&[]), "not-hex")).is_some());
+    }
+}

@@ -1,0 +1,115 @@
+//! A denial, or a failure of the way up, as an HTTP response.
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::policy::{Denial, Reason};
+
+/// An answer of our own.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    /// What a denied client hears: the public code, never the finer reason.
+    pub(crate) fn denied(denial: &Denial, request_id: &str) -> Self {
+        let reason = denial.reason;
+        let description = match &denial.detail {
+            Some(detail) => format!("{} ({detail})", reason.description().trim_end_matches('.')),
+            None => reason.description().to_owned(),
+        };
+        let mut reply = Self::error(reason.status(), reason.error(), &description, request_id);
+        if let Some(challenge) = challenge(denial) {
+            reply.fields.push(("www-authenticate", challenge));
+        }
+        if reason == Reason::MethodNotAllowed {
+            reply.fields.push(("allow", denial.allowed_methods.join(", ")));
+        }
+        if matches!(reason, Reason::RateLimited | Reason::RevocationStale) {
+            reply.fields.push(("retry-after", "1".to_owned()));
+        }
+        reply
+    }
+
+    /// An error of the contract's shape.
+    pub(crate) fn error(status: u16, error: &str, description: &str, request_id: &str) -> Self {
+        let body = serde_json::json!({
+            "error": error,
+            "error_description": description,
+            "request_id": request_id,
+        });
+        Reply {
+            status,
+            fields: vec![
+                ("content-type", "application/json".to_owned()),
+                ("cache-control", "no-store".to_owned()),
+                ("x-request-id", request_id.to_owned()),
+            ],
+            body: Bytes::from(body.to_string()),
+        }
+    }
+
+    /// Sends it. The connection stays usable where the request was read whole.
+    pub(crate) async fn send(self, session: &mut Session) -> pingora::Result<()> {
+        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 1))?;
+        for (name, value) in self.fields {
+            header.append_header(name, value)?;
+        }
+        let is_head = session.req_header().method == http::Method::HEAD;
+        if !matches!(self.status, 204 | 304) {
+            header.insert_header("content-length", self.body.len())?;
+        }
+        let body = (!is_head && !self.body.is_empty()).then_some(self.body);
+        session.write_response_header(Box::new(header), false).await?;
+        session.write_response_body(body, true).await
+    }
+
+    /// The whole response as bytes, for a connection that is to be closed.
+    pub(crate) fn to_closing_bytes(&self) -> Vec<u8> {
+        let reason = http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
+        let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
+        for (name, value) in &self.fields {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", self.body.len()));
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+/// The RFC 6750 section 3 challenge.
+fn challenge(denial: &Denial) -> Option<String> {
+    let realm = "Bearer realm=\"portcullis\"";
+    match denial.reason.status() {
+        401 if denial.reason == Reason::TokenMissing => Some(realm.to_owned()),
+        401 => Some(format!("{realm}, error=\"{}\"", denial.reason.error())),
+        403 => {
+            let scopes: Vec<&str> = denial.needed.iter().map(|scope| scope.as_str()).collect();
+            Some(format!("{realm}, error=\"{}\", scope=\"{}\"", denial.reason.error(), scopes.join(" ")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Scope;
+
+    #[test]
+    fn a_challenge_says_what_is_needed_and_not_why() {
+        let mut denial = Denial::new(Reason::WrongAccount);
+        denial.needed = vec![Scope::new("a.b").unwrap(), Scope::new("c.d").unwrap()];
+        let reply = Reply::denied(&denial, "r");
+        let text = String::from_utf8(reply.to_closing_bytes()).unwrap();
+        assert!(text.contains("error=\"insufficient_scope\", scope=\"a.b c.d\""), "{text}");
+        assert!(!text.contains("wrong_account"), "{text}");
+        let missing = Reply::denied(&Denial::new(Reason::TokenMissing), "r");
+        assert!(missing.fields.contains(&("www-authenticate", "Bearer realm=\"portcullis\"".into())));
+    }
+}

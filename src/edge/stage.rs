@@ -1,0 +1,165 @@
+//! What is known of one request while it is under way; its end is its report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::headers::Origin;
+use super::peers::Upstream;
+use crate::domain::UnixTime;
+use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
+use crate::policy::{Denial, Permit};
+use crate::revocation::{CutSlot, StreamGuard};
+
+/// Where reports go.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Arc<AccessLog>,
+}
+
+/// How far a request has come. There is no way from any stage but
+/// [`Stage::Permitted`] to an upstream.
+#[derive(Default)]
+pub(crate) enum Stage {
+    /// Nobody has looked at it yet, or looking failed.
+    #[default]
+    Unjudged,
+    /// The gateway answers by itself.
+    Local(&'static str),
+    /// It was denied.
+    Denied(Denial),
+    /// It may pass.
+    Permitted(Passage),
+}
+
+/// A permit on its way.
+pub(crate) struct Passage {
+    pub(crate) permit: Permit,
+    pub(crate) upstream: Arc<Upstream>,
+    /// Keeps it cuttable.
+    pub(crate) _guard: Option<StreamGuard>,
+    /// The longest body in bytes, 0 for no limit.
+    pub(crate) body_limit: u64,
+    /// When the upstream was first asked.
+    pub(crate) asked: Option<Instant>,
+    pub(crate) attempts: usize,
+}
+
+/// The connection's part in a request.
+pub(crate) struct Ticket {
+    pub(crate) origin: Origin,
+    pub(crate) slot: Arc<CutSlot>,
+}
+
+/// The context of one request. Dropping it, however that comes about, counts
+/// and logs the request once.
+pub(crate) struct RequestContext {
+    reporter: Reporter,
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) request_id: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) began: Instant,
+    pub(crate) began_at: UnixTime,
+    pub(crate) stage: Stage,
+    /// The status that was sent, if one was.
+    pub(crate) status: Option<u16>,
+    /// Why the way up failed.
+    pub(crate) failure: &'static str,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+impl RequestContext {
+    pub(crate) fn new(reporter: Reporter, now: UnixTime) -> Self {
+        RequestContext {
+            reporter,
+            ticket: None,
+            request_id: String::new(),
+            method: String::new(),
+            path: String::new(),
+            began: Instant::now(),
+            began_at: now,
+            stage: Stage::Unjudged,
+            status: None,
+            failure: "",
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    fn report(&self) {
+        let cut = self.ticket.as_ref().and_then(|ticket| ticket.slot.reason());
+        let metrics = &self.reporter.metrics;
+        if let Some(reason) = cut {
+            metrics.streams_cut.with_label_values(&[reason.as_str()]).inc();
+        }
+        let (route, decision, denied) = match &self.stage {
+            Stage::Unjudged => (NO_ROUTE, "deny", "malformed_request"),
+            Stage::Local(endpoint) => (*endpoint, "local", ""),
+            Stage::Denied(denial) => {
+                let route = denial.route.as_ref().map_or(NO_ROUTE, |route| route.name.as_str());
+                (route, "deny", denial.reason.as_str())
+            }
+            Stage::Permitted(passage) => (passage.permit.route().name.as_str(), "allow", ""),
+        };
+        let reason = match cut {
+            Some(cut) => cut.as_str(),
+            None if denied.is_empty() => self.failure,
+            None => denied,
+        };
+        let status = match (self.status, cut) {
+            (Some(status), _) => status,
+            (None, Some(_)) => 0,
+            (None, None) => 499,
+        };
+        let took = self.began.elapsed().as_secs_f64();
+        let mut code = [0; 3];
+        metrics.requests.with_label_values(&[route, method_label(&self.method), digits(status, &mut code)]).inc();
+        metrics.request_duration.with_label_values(&[route]).observe(took);
+        if decision != "local" {
+            metrics.decisions.with_label_values(&[route, decision, denied]).inc();
+        }
+        let (principal, upstream) = match &self.stage {
+            Stage::Permitted(passage) => (passage.permit.principal(), Some(&passage.upstream)),
+            Stage::Denied(denial) => (denial.principal.as_ref(), None),
+            Stage::Unjudged | Stage::Local(_) => (None, None),
+        };
+        if let (Some(upstream), Stage::Permitted(Passage { asked: Some(asked), .. })) = (upstream, &self.stage) {
+            let spent = asked.elapsed().as_secs_f64();
+            metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
+        }
+        self.reporter.log.write(&AccessRecord {
+            ts: self.began_at.to_string(),
+            request_id: &self.request_id,
+            route,
+            method: &self.method,
+            path: &self.path,
+            status,
+            decision,
+            reason,
+            client_id: principal.map(|p| p.token().client_id().to_string()),
+            account: principal.map(|p| p.token().account().as_str()),
+            upstream: upstream.map(|upstream| upstream.name.as_str()),
+            duration_ms: (took * 1_000_000.0).round() / 1000.0,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+    }
+}
+
+/// A status in decimal, without asking the heap.
+fn digits(status: u16, buffer: &mut [u8; 3]) -> &str {
+    let mut left = status;
+    for digit in buffer.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+    }
+    std::str::from_utf8(buffer).unwrap_or("000")
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        self.report();
+    }
+}

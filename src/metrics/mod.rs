@@ -1,0 +1,181 @@
+//! Counters and gauges, made once and handed out as handles.
+//!
+//! Labels come from closed sets: routes, upstreams and reasons that the
+//! configuration or the code names, never a client, a token or a path.
+
+mod access_log;
+mod store;
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use access_log::{AccessLog, AccessRecord};
+pub use store::{MeteredObserver, MeteredStore};
+
+/// The label of what no route is about.
+pub const NO_ROUTE: &str = "none";
+
+/// Every metric of the gateway (contract, section 9).
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests that were answered, by route, method and status.
+    pub requests: IntCounterVec,
+    /// Judgements, by route, decision and reason.
+    pub decisions: IntCounterVec,
+    /// Seconds from the head to the last byte of the answer.
+    pub request_duration: HistogramVec,
+    /// Seconds from choosing an upstream to the last byte of its answer.
+    pub upstream_duration: HistogramVec,
+    /// Answers of the token endpoint.
+    pub tokens_minted: IntCounterVec,
+    /// Revocations that were made here.
+    pub revocations: IntCounterVec,
+    /// What the set in memory holds.
+    pub revocation_set_size: IntGaugeVec,
+    /// Seconds to bring a committed change into memory and cut what it ends.
+    pub revocation_apply: Histogram,
+    /// Verified tokens that were known.
+    pub token_cache_hits: IntCounter,
+    /// Tokens that had to be verified.
+    pub token_cache_misses: IntCounter,
+    /// Verified tokens that are remembered.
+    pub token_cache_entries: IntGauge,
+    /// Connections of clients.
+    pub open_connections: IntGauge,
+    /// Requests with a token that are under way.
+    pub open_streams: IntGauge,
+    /// Requests that were cut while under way.
+    pub streams_cut: IntCounterVec,
+    /// Whether an address could be reached when last looked at.
+    pub upstream_up: IntGaugeVec,
+    /// Seconds from asking for a change to its receipt.
+    pub store_commit: Histogram,
+    /// The revision that memory is up to.
+    pub store_revision: IntGauge,
+    /// Reloads of the configuration.
+    pub config_reloads: IntCounterVec,
+    /// Lines of the access log that were lost because nobody read them.
+    pub access_log_lost: IntCounter,
+    /// Seconds since the epoch when the process began to serve.
+    pub started: Gauge,
+}
+
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const SHORT: [f64; 12] =
+    [0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
+
+impl Metrics {
+    /// Makes and registers all of them.
+    ///
+    /// # Errors
+    /// When two have one name, which a test would show.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let r = &registry;
+        let build = int_gauges(r, "portcullis_build_info", "The version that runs", &["version"])?;
+        build.with_label_values(&[version]).set(1);
+        #[cfg(target_os = "linux")]
+        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Metrics {
+            requests: counters(r, "portcullis_requests_total", "Requests answered", &["route", "method", "code"])?,
+            decisions: counters(r, "portcullis_decisions_total", "Requests judged", &["route", "decision", "reason"])?,
+            request_duration: histograms(r, "portcullis_request_duration_seconds", "From the head to the end of the answer", "route")?,
+            upstream_duration: histograms(r, "portcullis_upstream_duration_seconds", "Spent on an upstream", "upstream")?,
+            tokens_minted: counters(r, "portcullis_tokens_minted_total", "Answers of the token endpoint", &["outcome"])?,
+            revocations: counters(r, "portcullis_revocations_total", "Revocations made", &["kind"])?,
+            revocation_set_size: int_gauges(r, "portcullis_revocation_set_size", "Revocations in memory", &["kind"])?,
+            revocation_apply: histogram(r, "portcullis_revocation_apply_seconds", "From durable to in force")?,
+            token_cache_hits: counter(r, "portcullis_token_cache_hits_total", "Verified tokens that were known")?,
+            token_cache_misses: counter(r, "portcullis_token_cache_misses_total", "Tokens that had to be verified")?,
+            token_cache_entries: int_gauge(r, "portcullis_token_cache_entries", "Verified tokens remembered")?,
+            open_connections: int_gauge(r, "portcullis_open_connections", "Connections of clients")?,
+            open_streams: int_gauge(r, "portcullis_open_streams", "Requests with a token under way")?,
+            streams_cut: counters(r, "portcullis_streams_cut_total", "Requests cut while under way", &["reason"])?,
+            upstream_up: int_gauges(r, "portcullis_upstream_up", "Whether an address could be reached", &["upstream", "address"])?,
+            store_commit: histogram(r, "portcullis_store_commit_seconds", "From asking for a change to its receipt")?,
+            store_revision: int_gauge(r, "portcullis_store_revision", "The revision in force")?,
+            config_reloads: counters(r, "portcullis_config_reloads_total", "Reloads of the configuration", &["outcome"])?,
+            access_log_lost: counter(r, "portcullis_access_log_lost_total", "Access log lines lost to a slow reader")?,
+            started: gauge(r, "portcullis_start_time_seconds", "When the gateway began to serve")?,
+            registry,
+        })
+    }
+
+    /// All of them in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric can't be written, which is a bug.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// The label of a method: a closed set, whatever clients send.
+pub fn method_label(method: &str) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    registered(r, IntCounter::new(name, help)?)
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    registered(r, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    registered(r, Gauge::new(name, help)?)
+}
+
+fn int_gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    registered(r, IntGauge::new(name, help)?)
+}
+
+fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    registered(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histogram(r: &Registry, name: &str, help: &str) -> prometheus::Result<Histogram> {
+    registered(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(SHORT.to_vec()))?)
+}
+
+fn histograms(r: &Registry, name: &str, help: &str, label: &str) -> prometheus::Result<HistogramVec> {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    registered(r, HistogramVec::new(options, &[label])?)
+}
+
+fn registered<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_register_and_render() {
+        let metrics = Metrics::new("0.0.0").unwrap();
+        metrics.decisions.with_label_values(&["r", "allow", ""]).inc();
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        assert!(text.contains("portcullis_build_info{version=\"0.0.0\"} 1"), "{text}");
+        assert!(text.contains("portcullis_decisions_total{decision=\"allow\",reason=\"\",route=\"r\"} 1"));
+        assert!(text.contains("process_resident_memory_bytes"));
+    }
+
+    #[test]
+    fn methods_are_a_closed_set() {
+        assert_eq!(method_label("PATCH"), "PATCH");
+        assert_eq!(method_label("BREW"), "OTHER");
+    }
+}

@@ -1,0 +1,268 @@
+//! One page: the order in which a request is judged.
+
+use std::sync::Arc;
+
+use super::access::{Access, Needs};
+use super::decision::{Decision, Denial, Permit};
+use super::explain::{NoTrace, Trace};
+use super::reason::Reason;
+use super::request::{Body, QueryValue, RequestFacts, query_value};
+use super::route::{Binding, MethodRule, Route};
+use super::snapshot::{Principal, Snapshot};
+use super::table::Lookup;
+use crate::domain::{Scope, UnixTime};
+use crate::revocation::{Refusal, RevocationSet};
+use crate::token::{Authorization, TokenError, UnverifiedToken, VerifiedToken, verify};
+
+/// Judges one request. Total, synchronous, deterministic: same inputs, same answer.
+pub fn decide(
+    world: &Snapshot,
+    revoked: &RevocationSet,
+    request: &RequestFacts<'_>,
+    now: UnixTime,
+) -> Decision {
+    judge(world, revoked, request, now, &mut NoTrace)
+}
+
+pub(super) fn judge(
+    world: &Snapshot,
+    revoked: &RevocationSet,
+    request: &RequestFacts<'_>,
+    now: UnixTime,
+    trace: &mut impl Trace,
+) -> Decision {
+    match try_judge(world, revoked, request, now, trace) {
+        Ok(Verdict::Permit(permit)) => Decision::Allow(permit),
+        Ok(Verdict::ReadBody(route)) => Decision::ReadBody(route),
+        Err(denial) => Decision::Deny(denial),
+    }
+}
+
+enum Verdict {
+    Permit(Permit),
+    ReadBody(Arc<Route>),
+}
+
+fn try_judge(
+    world: &Snapshot,
+    revoked: &RevocationSet,
+    request: &RequestFacts<'_>,
+    now: UnixTime,
+    trace: &mut impl Trace,
+) -> Result<Verdict, Denial> {
+    let (route, rule) = find_route(world, request)?;
+    trace.step("route", || format!("{} ({})", route.name, route.template));
+    let bound = Bound::read(route, request).map_err(|denial| denial.on(route))?;
+    let permit = |principal| {
+        let target = request.target.as_str().into();
+        Verdict::Permit(Permit { route: Arc::clone(route), principal, target })
+    };
+    trace.step("method", || format!("{} takes {}", request.method, words(&rule.access)));
+    if rule.access == Access::Public {
+        return Ok(permit(None));
+    }
+    let principal = authenticate(world, revoked, request, now, trace).map_err(|d| d.on(route))?;
+    let deny = |denial: Denial| denial.on(route).of(&principal);
+    let Some((access, needs)) = needs(rule, request.body).map_err(deny)? else {
+        trace.step("body", || "decides; it must be read first".to_owned());
+        return Ok(Verdict::ReadBody(Arc::clone(route)));
+    };
+    authorize(access, needs, &principal).map_err(deny)?;
+    trace.step("scope", || format!("{} is held", words(access)));
+    bound.check(route, access, &principal).map_err(deny)?;
+    trace.step("account and environment", || "match".to_owned());
+    Ok(permit(Some(principal)))
+}
+
+fn find_route<'w>(
+    world: &'w Snapshot,
+    request: &RequestFacts<'_>,
+) -> Result<(&'w Arc<Route>, &'w MethodRule), Denial> {
+    match world.table.lookup(request.host, request.target.path(), request.method) {
+        Lookup::Found(route, rule) => Ok((route, rule)),
+        Lookup::Nothing => Err(Denial::new(Reason::NoRoute)),
+        Lookup::Ambiguous => Err(Denial::malformed(
+            "the path could be read as that of another route; write it without ';' and needless escapes",
+        )),
+        Lookup::WrongMethod(routes) => {
+            let mut denial = Denial::new(Reason::MethodNotAllowed);
+            let listed = routes.iter().flat_map(|route| route.allow.keys());
+            denial.allowed_methods = listed.cloned().collect();
+            if denial.allowed_methods.iter().any(|method| method == "GET") {
+                denial.allowed_methods.push("HEAD".to_owned());
+            }
+            denial.allowed_methods.sort();
+            Err(match routes.first() {
+                Some(route) => denial.on(route),
+                None => denial,
+            })
+        }
+    }
+}
+
+/// A verified token that counts: from the cache or by its signature, and in
+/// either case asked of the revocations.
+fn authenticate(
+    world: &Snapshot,
+    revoked: &RevocationSet,
+    request: &RequestFacts<'_>,
+    now: UnixTime,
+    trace: &mut impl Trace,
+) -> Result<Principal, Denial> {
+    let token = match request.authorization {
+        Authorization::Missing => return Err(Denial::new(Reason::TokenMissing)),
+        Authorization::Malformed => return Err(Denial::new(Reason::TokenMalformed)),
+        Authorization::Bearer(token) => token,
+    };
+    let known = world.cache.get(token.as_str());
+    let verified = match &known {
+        Some(principal) => {
+            let live = principal.token().live_at(now, world.expect.clock_skew);
+            live.map_err(|error| Denial::new(reason_of(error)).of(principal))?;
+            None
+        }
+        None => Some(check_signature(world, token, now)?),
+    };
+    trace.step("token", || {
+        let token = verified.as_ref().or(known.as_ref().map(Principal::token));
+        token.map_or_else(String::new, |t| format!("{} of client {}", t.jti(), t.client_id()))
+    });
+    let checked = match (&verified, &known) {
+        (Some(token), _) => revoked.check(token, now),
+        (None, Some(principal)) => revoked.check(principal.token(), now),
+        (None, None) => Err(Refusal::Revoked),
+    };
+    let standing = checked.map_err(|refusal| {
+        let denial = Denial::new(match refusal {
+            Refusal::Revoked => Reason::Revoked,
+            Refusal::Suspended => Reason::Suspended,
+            Refusal::Expired => Reason::Expired,
+        });
+        match &known {
+            Some(principal) => denial.of(principal),
+            None => denial,
+        }
+    })?;
+    trace.step("revocation", || "neither the token nor its credential is revoked".to_owned());
+    match (verified, known) {
+        (None, Some(principal)) if principal.revision() == standing.revision => Ok(principal),
+        (verified, known) => {
+            let checked = verified.or_else(|| known.map(|principal| principal.token().clone()));
+            let checked = checked.ok_or_else(|| Denial::new(Reason::Revoked))?;
+            let principal = world.principal(checked, &standing);
+            world.cache.insert(token.as_str(), principal.clone());
+            Ok(principal)
+        }
+    }
+}
+
+fn check_signature(
+    world: &Snapshot,
+    token: UnverifiedToken<'_>,
+    now: UnixTime,
+) -> Result<VerifiedToken, Denial> {
+    verify(token, &world.keys, &world.expect, now).map_err(|error| Denial::new(reason_of(error)))
+}
+
+fn reason_of(error: TokenError) -> Reason {
+    match error {
+        TokenError::Malformed => Reason::TokenMalformed,
+        TokenError::UnknownKey => Reason::UnknownKey,
+        TokenError::BadSignature => Reason::BadSignature,
+        TokenError::WrongType => Reason::WrongType,
+        TokenError::WrongIssuer => Reason::WrongIssuer,
+        TokenError::WrongAudience => Reason::WrongAudience,
+        TokenError::Expired => Reason::Expired,
+        TokenError::NotYetValid => Reason::NotYetValid,
+    }
+}
+
+/// What this request takes; `None` if its body must be read to tell.
+fn needs<'r>(
+    rule: &'r MethodRule,
+    body: Body<'_>,
+) -> Result<Option<(&'r Access, &'r Needs)>, Denial> {
+    let otherwise = (&rule.access, &rule.needs);
+    if rule.body_rules.is_empty() {
+        return Ok(Some(otherwise));
+    }
+    match body {
+        Body::Unread => Ok(None),
+        Body::Absent | Body::TooLong => Ok(Some(otherwise)),
+        Body::Ambiguous => Err(Denial::malformed(
+            "the body decides what this request takes, and it is not one JSON object in UTF-8 with unique keys",
+        )),
+        Body::Keys(keys) => {
+            let fits = rule.body_rules.iter().find(|r| !keys.is_empty() && keys.is_subset(&r.keys));
+            Ok(Some(fits.map_or(otherwise, |r| (&r.allow.0, &r.allow.1))))
+        }
+    }
+}
+
+fn authorize(access: &Access, needs: &Needs, principal: &Principal) -> Result<(), Denial> {
+    if needs.met_by(principal.held()) {
+        return Ok(());
+    }
+    let dormant = needs.met_by(&principal.held_or_dormant());
+    let reason = if dormant { Reason::NotArmed } else { Reason::InsufficientScope };
+    Err(Denial::new(reason).needing(access.scopes().into_iter().flatten().cloned()))
+}
+
+/// The account and the environment that a request names.
+struct Bound {
+    account: Option<String>,
+    environment: Option<String>,
+}
+
+impl Bound {
+    fn read(route: &Route, request: &RequestFacts<'_>) -> Result<Self, Denial> {
+        let read = |binding: &Binding| match binding {
+            Binding::Segment(place) => {
+                Ok(request.target.path().segments().nth(*place).map(str::to_owned))
+            }
+            Binding::Query(name) => match query_value(request.target.query(), name) {
+                QueryValue::Once(value) => Ok(Some(value)),
+                QueryValue::NotOnce => Err(Denial::malformed(format!(
+                    "the query parameter {name:?} must stand exactly once"
+                ))),
+            },
+            Binding::Any | Binding::Everywhere => Ok(None),
+        };
+        Ok(Bound { account: read(&route.account)?, environment: read(&route.environment)? })
+    }
+
+    fn check(&self, route: &Route, access: &Access, principal: &Principal) -> Result<(), Denial> {
+        let scopes = || access.scopes().into_iter().flatten().cloned();
+        let account_fits = match &self.account {
+            Some(account) => account == principal.token().account().as_str(),
+            None => route.account == Binding::Any || !access.is_scoped(),
+        };
+        if !account_fits {
+            return Err(Denial::new(Reason::WrongAccount).needing(scopes()));
+        }
+        let environment_fits = match &self.environment {
+            Some(environment) => principal.may_enter(environment),
+            None => {
+                route.environment == Binding::Any
+                    || !access.is_scoped()
+                    || principal.may_enter_all()
+            }
+        };
+        if !environment_fits {
+            return Err(Denial::new(Reason::WrongEnvironment).needing(scopes()));
+        }
+        Ok(())
+    }
+}
+
+fn words(access: &Access) -> String {
+    let join = |scopes: &std::collections::BTreeSet<Scope>, with: &str| {
+        scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(with)
+    };
+    match access {
+        Access::Public => "nothing (public)".to_owned(),
+        Access::Authenticated => "any live token".to_owned(),
+        Access::AnyOf(scopes) => join(scopes, " or "),
+        Access::AllOf(scopes) => join(scopes, " and "),
+    }
+}

@@ -1,0 +1,183 @@
+//! The world that a request is judged in: immutable, swapped whole.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::access::ScopeBits;
+use super::table::RouteTable;
+use crate::domain::{Environments, Grant, Role, RoleId, Scope, ScopeSet};
+use crate::revocation::Standing;
+use crate::token::{Expectations, Keyring, TokenCache, VerifiedToken};
+
+/// Routes, roles and keys of one moment.
+pub struct Snapshot {
+    pub(super) table: RouteTable,
+    pub(super) keys: Arc<Keyring>,
+    pub(super) expect: Expectations,
+    pub(super) cache: TokenCache<Principal>,
+    roles: Vec<Role>,
+    role_bits: HashMap<RoleId, (ScopeBits, bool)>,
+}
+
+/// What a snapshot is made of.
+pub struct SnapshotParts {
+    /// The compiled routes.
+    pub routes: RouteTable,
+    /// The predefined roles.
+    pub roles: Vec<Role>,
+    /// The keys that tokens are verified with.
+    pub keys: Arc<Keyring>,
+    /// Issuer, audience, clock skew.
+    pub expect: Expectations,
+    /// How many verified tokens are remembered.
+    pub cache_entries: usize,
+}
+
+/// Who a verified token speaks for, and what it may do in this snapshot.
+#[derive(Clone)]
+pub struct Principal(Arc<Inner>);
+
+struct Inner {
+    token: VerifiedToken,
+    /// Of the standing this was worked out from.
+    revision: u64,
+    /// What it may do now.
+    held: ScopeBits,
+    /// What it might do were its armed roles armed.
+    dormant: ScopeBits,
+    grant: Grant,
+    scope_text: String,
+    no_environment: bool,
+}
+
+impl Snapshot {
+    /// Puts a world together.
+    pub fn new(parts: SnapshotParts) -> Self {
+        let SnapshotParts { routes, roles, keys, expect, cache_entries } = parts;
+        let bits = |role: &Role| (role.id.clone(), (routes.scopes.bits(&role.scopes), role.armed));
+        let role_bits = roles.iter().map(bits).collect();
+        let cache = TokenCache::new(cache_entries);
+        Snapshot { table: routes, keys, expect, cache, roles, role_bits }
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> &RouteTable {
+        &self.table
+    }
+
+    /// The predefined roles, in the order of the configuration.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Arc<Keyring> {
+        &self.keys
+    }
+
+    /// What a token must say of itself.
+    pub fn expectations(&self) -> &Expectations {
+        &self.expect
+    }
+
+    /// Tokens that were verified before and need no second verification.
+    pub fn cache(&self) -> &TokenCache<Principal> {
+        &self.cache
+    }
+
+    /// All scopes that roles and extra scopes amount to, armed roles included:
+    /// what a token of this credential carries (contract, sections 3 and 4).
+    pub fn scopes_of<'a>(
+        &'a self,
+        roles: impl IntoIterator<Item = &'a RoleId>,
+        extra: &ScopeSet,
+    ) -> ScopeSet {
+        let mut all = extra.clone();
+        for id in roles {
+            let role = self.roles.iter().find(|role| role.id == *id);
+            all.extend(role.into_iter().flat_map(|role| role.scopes.iter().cloned()));
+        }
+        all
+    }
+
+    /// What `token` may do, given how its credential stands: never more than
+    /// the token says, and never more than the credential still has.
+    pub(super) fn principal(&self, token: VerifiedToken, standing: &Standing) -> Principal {
+        let said = self.table.scopes.bits(token.scopes());
+        let mut awake = self.table.scopes.bits(&standing.extra_scopes);
+        let mut armed = ScopeBits::default();
+        for (bits, is_armed) in standing.roles.iter().filter_map(|id| self.role_bits.get(id)) {
+            let side = if *is_armed { &mut armed } else { &mut awake };
+            *side = side.or(bits);
+        }
+        let has = self.scopes_of(&standing.roles, &standing.extra_scopes);
+        let scopes: ScopeSet = token.scopes().intersection(&has).cloned().collect();
+        let met = token.environments().intersect(&standing.environments);
+        let no_environment = met.is_none();
+        let environments = met.unwrap_or_else(|| token.environments().clone());
+        let grant = Grant { scopes, environments };
+        let scope_text = grant.to_string();
+        Principal(Arc::new(Inner {
+            revision: standing.revision,
+            held: said.and(&awake),
+            dormant: said.and(&armed),
+            grant,
+            scope_text,
+            no_environment,
+            token,
+        }))
+    }
+}
+
+impl Principal {
+    /// The token.
+    pub fn token(&self) -> &VerifiedToken {
+        &self.0.token
+    }
+
+    /// Its scopes and environments as a scope string, armed roles included,
+    /// less what the credential has lost since.
+    pub fn scope_text(&self) -> &str {
+        &self.0.scope_text
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    pub(super) fn held(&self) -> &ScopeBits {
+        &self.0.held
+    }
+
+    pub(super) fn held_or_dormant(&self) -> ScopeBits {
+        self.0.held.or(&self.0.dormant)
+    }
+
+    /// Whether it may act in this environment.
+    pub(super) fn may_enter(&self, environment: &str) -> bool {
+        !self.0.no_environment && self.0.grant.environments.contains(environment)
+    }
+
+    /// Whether it may act in all environments.
+    pub(super) fn may_enter_all(&self) -> bool {
+        !self.0.no_environment && self.0.grant.environments == Environments::All
+    }
+
+    /// The scopes it holds, for people.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.0.grant.scopes.iter()
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({})", self.0.token.client_id())
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({} routes)", self.table.routes().len())
+    }
+}

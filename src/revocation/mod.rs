@@ -1,0 +1,13 @@
+//! What is dead, in memory: exact, asked on every request, after any cache.
+//!
+//! [`RevocationSet`] answers whether a verified token still counts;
+//! [`Streams`] knows what is under way, so that a revocation can cut it.
+//! Both are fed by committed changes only and never touch the store.
+
+mod set;
+mod standing;
+mod streams;
+
+pub use set::RevocationSet;
+pub use standing::{Refusal, Standing, StandingState};
+pub use streams::{CutReason, CutSlot, Live, StreamGuard, Streams};

@@ -1,0 +1,132 @@
+//! The set that is asked on every request.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+
+use super::standing::{Refusal, Standing};
+use crate::domain::{AccountId, ClientId, Jti, UnixTime};
+use crate::token::VerifiedToken;
+
+/// Ids are random: their own bits are their hash.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for half in bytes.chunks(8) {
+            // Xor lays the random bits of one half over the fixed ones of a
+            // UUID's other half.
+            let word = half.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+            self.0 ^= word;
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+}
+
+pub(crate) type ById<K, V> = DashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Revocations by token, by credential and by cut-off time; exact.
+#[derive(Default)]
+pub struct RevocationSet {
+    /// 20 bytes an entry: the id, and the second after which nobody asks.
+    tokens: ById<[u8; 16], u32>,
+    standings: ById<ClientId, Arc<Standing>>,
+    client_cut_offs: ById<ClientId, UnixTime>,
+    account_cut_offs: DashMap<AccountId, UnixTime>,
+    any_cut_off: AtomicBool,
+}
+
+impl RevocationSet {
+    /// Whether a verified token still counts, and how its credential stands.
+    /// A credential that nobody knows is dead: deny is the default.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn check(&self, token: &VerifiedToken, now: UnixTime) -> Result<Arc<Standing>, Refusal> {
+        let standing = self.standings.get(&token.client_id()).map(|found| Arc::clone(&found));
+        let standing = standing.ok_or(Refusal::Revoked)?;
+        if standing.account != *token.account()
+            || self.tokens.contains_key(token.jti().as_bytes())
+            || self.is_cut_off(token)
+        {
+            return Err(Refusal::Revoked);
+        }
+        standing.admits(token.generation(), now)?;
+        Ok(standing)
+    }
+
+    fn is_cut_off(&self, token: &VerifiedToken) -> bool {
+        self.any_cut_off.load(Ordering::Acquire) && {
+            let issued = token.issued_at();
+            let before = |cut: UnixTime| issued < cut;
+            self.client_cut_offs.get(&token.client_id()).is_some_and(|cut| before(*cut))
+                || self.account_cut_offs.get(token.account()).is_some_and(|cut| before(*cut))
+        }
+    }
+
+    /// How a credential stands.
+    pub fn standing(&self, client: ClientId) -> Option<Arc<Standing>> {
+        self.standings.get(&client).map(|found| Arc::clone(&found))
+    }
+
+    /// Sets how a credential stands; an older commit never replaces a newer.
+    pub fn set_standing(&self, client: ClientId, standing: Standing) {
+        let standing = Arc::new(standing);
+        let mut entry = self.standings.entry(client).or_insert_with(|| Arc::clone(&standing));
+        if entry.revision <= standing.revision {
+            *entry = standing;
+        }
+    }
+
+    /// Kills one token. The later end stands: it is kept until no clock takes
+    /// the token for live.
+    pub fn revoke_token(&self, jti: Jti, until: UnixTime) {
+        let until = u32::try_from(until.as_secs()).unwrap_or(u32::MAX);
+        let mut entry = self.tokens.entry(*jti.as_bytes()).or_insert(until);
+        *entry = (*entry).max(until);
+    }
+
+    /// Whether one token was killed by its id.
+    pub fn is_token_revoked(&self, jti: Jti) -> bool {
+        self.tokens.contains_key(jti.as_bytes())
+    }
+
+    /// Forgets a token that can't be live any more.
+    pub fn forget_token(&self, jti: Jti) {
+        self.tokens.remove(jti.as_bytes());
+    }
+
+    /// Kills all tokens of a credential that were issued before a time. The
+    /// later time stands.
+    pub fn cut_off_client(&self, client: ClientId, issued_before: UnixTime) {
+        let mut entry = self.client_cut_offs.entry(client).or_insert(issued_before);
+        *entry = (*entry).max(issued_before);
+        self.any_cut_off.store(true, Ordering::Release);
+    }
+
+    /// Kills all tokens of an account that were issued before a time. The
+    /// later time stands.
+    pub fn cut_off_account(&self, account: AccountId, issued_before: UnixTime) {
+        let mut entry = self.account_cut_offs.entry(account).or_insert(issued_before);
+        *entry = (*entry).max(issued_before);
+        self.any_cut_off.store(true, Ordering::Release);
+    }
+
+    /// How many tokens are revoked by their id.
+    pub fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// How many cut-off times there are.
+    pub fn cut_off_count(&self) -> usize {
+        self.client_cut_offs.len() + self.account_cut_offs.len()
+    }
+}

@@ -1,0 +1,95 @@
+//! How a credential stands now: what a token of it is held against.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    AccountId, Credential, CredentialState, Environments, Generation, Rate, RoleId, ScopeSet,
+    UnixTime,
+};
+
+/// The part of a credential that judging needs.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Of the commit that last changed the credential: what was worked out
+    /// from an older one must be worked out anew.
+    pub revision: u64,
+    /// Where it is in its life.
+    pub state: StandingState,
+    /// The end of its life, if one was set.
+    pub expires_at: Option<UnixTime>,
+    /// The secrets whose tokens count, and until when.
+    pub generations: Vec<(Generation, Option<UnixTime>)>,
+    /// The tenant it is bound to.
+    pub account: AccountId,
+    /// Its roles.
+    pub roles: BTreeSet<RoleId>,
+    /// Scopes besides those of the roles.
+    pub extra_scopes: ScopeSet,
+    /// Where its rights hold.
+    pub environments: Environments,
+    /// Its own limit, before those of its roles.
+    pub rate: Option<Rate>,
+    /// Its own limit of requests at once.
+    pub concurrency: Option<u32>,
+}
+
+/// Where a credential is in its life, without the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandingState {
+    /// It works.
+    Active,
+    /// It sleeps.
+    Suspended,
+    /// It is dead.
+    Revoked,
+}
+
+/// Why a verified token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It, its credential or its secret is dead, or nobody knows the credential.
+    Revoked,
+    /// Its credential sleeps.
+    Suspended,
+    /// Its credential's time is over.
+    Expired,
+}
+
+impl Standing {
+    /// The standing of a credential as of `revision`.
+    pub fn of(credential: &Credential, revision: u64) -> Self {
+        Standing {
+            revision,
+            state: match credential.state {
+                CredentialState::Active => StandingState::Active,
+                CredentialState::Suspended => StandingState::Suspended,
+                CredentialState::Revoked(_) => StandingState::Revoked,
+            },
+            expires_at: credential.expires_at,
+            generations: credential.secrets.iter().map(|s| (s.generation, s.retires_at)).collect(),
+            account: credential.account.clone(),
+            roles: credential.roles.clone(),
+            extra_scopes: credential.extra_scopes.clone(),
+            environments: credential.environments.clone(),
+            rate: credential.rate,
+            concurrency: credential.concurrency,
+        }
+    }
+
+    /// Whether something that `generation` minted counts at `now`.
+    pub(super) fn admits(&self, generation: Generation, now: UnixTime) -> Result<(), Refusal> {
+        let alive = self
+            .generations
+            .iter()
+            .any(|(g, retires)| *g == generation && retires.is_none_or(|at| now < at));
+        match self.state {
+            StandingState::Revoked => Err(Refusal::Revoked),
+            _ if !alive => Err(Refusal::Revoked),
+            StandingState::Suspended => Err(Refusal::Suspended),
+            StandingState::Active if self.expires_at.is_some_and(|end| now >= end) => {
+                Err(Refusal::Expired)
+            }
+            StandingState::Active => Ok(()),
+        }
+    }
+}

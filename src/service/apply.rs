@@ -1,0 +1,155 @@
+//! Committed changes -> memory. The only writer of what the data plane reads.
+
+use std::sync::Arc;
+
+use super::admin_book::AdminBook;
+use super::directory::Directory;
+use super::trail::Trail;
+use crate::domain::{Credential, CredentialState};
+use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
+use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, StoredKey};
+use crate::store::{Committed, Effect, Entry, Observer, Revision, Store, StoreError};
+
+/// What committed changes amount to.
+#[derive(Default)]
+pub struct Memory {
+    /// What is dead: asked on every request.
+    pub revoked: RevocationSet,
+    /// What is under way.
+    pub streams: Arc<Streams>,
+    /// All credentials, the revoked ones too.
+    pub directory: Directory,
+    /// All administrators.
+    pub admins: AdminBook,
+    /// Who did what.
+    pub trail: Trail,
+    /// The signing keys as they lie in the store, sealed.
+    pub keys: parking_lot::Mutex<Vec<StoredKey>>,
+    /// The revision that all this is up to.
+    revision: std::sync::atomic::AtomicU64,
+}
+
+/// Why the store could not be brought into memory.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The engine could not read it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record could not be understood.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Memory {
+    /// Loads all there is. To be called once, before anything is served.
+    ///
+    /// # Errors
+    /// When anything can't be read or understood: less than all is nothing.
+    pub fn load(&self, store: &dyn Store) -> Result<Revision, LoadError> {
+        let mut fault = None;
+        let revision = store.load(&mut |entry| {
+            if fault.is_none()
+                && let Err(error) = self.learn(&entry)
+            {
+                fault = Some(error);
+            }
+        })?;
+        if let Some(error) = fault {
+            return Err(error.into());
+        }
+        self.revision.store(revision, std::sync::atomic::Ordering::Release);
+        Ok(revision)
+    }
+
+    /// The revision that memory is up to.
+    pub fn revision(&self) -> Revision {
+        self.revision.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Takes one record in and cuts what it ends. Returns how much that was.
+    fn learn(&self, entry: &Entry) -> Result<usize, CodecError> {
+        Ok(match Record::decode(entry)? {
+            Record::Credential(credential) => self.learn_credential(credential, entry.revision),
+            Record::RevokedToken(token) => {
+                self.revoked.revoke_token(token.jti, token.expires_at);
+                match token.client_id {
+                    Some(client) => self.streams.cut_client(client, CutReason::Revoked, |live| live.jti == token.jti),
+                    None => self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti),
+                }
+            }
+            Record::CutOff(cut) => self.learn_cut_off(cut),
+            Record::SigningKey(key) => {
+                let mut keys = self.keys.lock();
+                keys.retain(|known| known.kid != key.kid);
+                keys.push(key);
+                0
+            }
+            Record::Administrator(admin) => {
+                self.admins.put(admin);
+                0
+            }
+            Record::Audit(revision, line) => {
+                self.trail.put(revision, line);
+                0
+            }
+            Record::Meta { .. } => 0,
+        })
+    }
+
+    fn learn_credential(&self, credential: Credential, revision: Revision) -> usize {
+        let client = credential.client_id;
+        self.revoked.set_standing(client, Standing::of(&credential, revision));
+        let ended = match credential.state {
+            CredentialState::Revoked(_) => self.streams.cut_client(client, CutReason::Revoked, |_| true),
+            CredentialState::Suspended => self.streams.cut_client(client, CutReason::Suspended, |_| true),
+            CredentialState::Active => {
+                let kept = |generation| credential.secrets.iter().any(|s| s.generation == generation);
+                self.streams.cut_client(client, CutReason::Revoked, |live| !kept(live.generation))
+            }
+        };
+        self.directory.put(credential);
+        ended
+    }
+
+    fn learn_cut_off(&self, cut: CutOff) -> usize {
+        let before = cut.issued_before;
+        match cut.subject {
+            CutOffSubject::Client(client) => {
+                self.revoked.cut_off_client(client, before);
+                self.streams.cut_client(client, CutReason::Revoked, |live| live.issued_at < before)
+            }
+            CutOffSubject::Account(account) => {
+                self.revoked.cut_off_account(account.clone(), before);
+                self.streams.cut_any(CutReason::Revoked, |_, live| {
+                    live.account == account && live.issued_at < before
+                })
+            }
+        }
+    }
+
+    fn forget(&self, key: &crate::store::Key) {
+        if let Some(jti) = crate::store::codec::revoked_token_of(key) {
+            self.revoked.forget_token(jti);
+        } else if let Some(name) = crate::store::codec::administrator_of(key) {
+            self.admins.remove(&name);
+        }
+    }
+}
+
+impl Observer for Memory {
+    fn committed(&self, change: &Committed) -> usize {
+        let mut ended = 0;
+        for effect in &change.effects {
+            match effect {
+                Effect::Put(entry) => match self.learn(entry) {
+                    Ok(count) => ended += count,
+                    // We wrote it ourselves a moment ago; a start would refuse it.
+                    Err(error) => tracing::error!(%error, "a committed record can't be read back"),
+                },
+                Effect::Deleted(key) => self.forget(key),
+            }
+        }
+        self.revision.store(change.revision, std::sync::atomic::Ordering::Release);
+        ended
+    }
+}

@@ -1,0 +1,54 @@
+//! What every use case works with, so that none takes nine arguments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::apply::Memory;
+use crate::domain::{Clock, Entropy, SecretHasher, UnixTime};
+use crate::policy::Snapshot;
+use crate::store::Store;
+use crate::token::Sealer;
+
+/// The gateway's state and means.
+pub struct Context {
+    /// The one door for changes.
+    pub store: Arc<dyn Store>,
+    /// What committed changes amount to.
+    pub memory: Arc<Memory>,
+    /// Routes, roles and keys of this moment.
+    pub world: ArcSwap<Snapshot>,
+    /// How tokens are minted.
+    pub minting: ArcSwap<Minting>,
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where unpredictable bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Hashes and compares secrets.
+    pub hasher: SecretHasher,
+    /// Seals what must not lie at rest in clear.
+    pub sealer: Sealer,
+}
+
+/// How tokens are minted.
+#[derive(Clone, Debug)]
+pub struct Minting {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// The life of a token when the client asks for none.
+    pub token_ttl: Duration,
+    /// The longest life of a token.
+    pub max_token_ttl: Duration,
+    /// By how much clocks may differ.
+    pub clock_skew: Duration,
+}
+
+impl Context {
+    /// The present moment.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+}
