@@ -107,6 +107,11 @@ impl Upstream {
         Box::new(peer)
     }
 
+    /// True if there is more than one address to try.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.only.is_none()
+    }
+
     /// Looks whether the addresses can be reached.
     pub(crate) async fn check(&self) {
         let _ = self.balancer.update().await;

@@ -1,6 +1,8 @@
 //! A denial, or a failure of the way up, as an HTTP response.
 
 use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -10,7 +12,7 @@ use crate::policy::{Denial, Reason};
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) fields: Vec<(&'static str, String)>,
+    pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
 }
 
@@ -24,13 +26,13 @@ impl Reply {
         };
         let mut reply = Self::error(reason.status(), reason.error(), &description, request_id);
         if let Some(challenge) = challenge(denial) {
-            reply.fields.push(("www-authenticate", challenge));
+            reply.add(WWW_AUTHENTICATE, &challenge);
         }
         if reason == Reason::MethodNotAllowed {
-            reply.fields.push(("allow", denial.allowed_methods.join(", ")));
+            reply.add(ALLOW, &denial.allowed_methods.join(", "));
         }
         if matches!(reason, Reason::RateLimited | Reason::RevocationStale) {
-            reply.fields.push(("retry-after", "1".to_owned()));
+            reply.add(RETRY_AFTER, "1");
         }
         reply
     }
@@ -42,14 +44,17 @@ impl Reply {
             "error_description": description,
             "request_id": request_id,
         });
-        Reply {
-            status,
-            fields: vec![
-                ("content-type", "application/json".to_owned()),
-                ("cache-control", "no-store".to_owned()),
-                ("x-request-id", request_id.to_owned()),
-            ],
-            body: Bytes::from(body.to_string()),
+        let mut reply = Reply { status, fields: Vec::new(), body: Bytes::from(body.to_string()) };
+        reply.add(CONTENT_TYPE, "application/json");
+        reply.add(CACHE_CONTROL, "no-store");
+        reply.add(HeaderName::from_static("x-request-id"), request_id);
+        reply
+    }
+
+    /// Adds a field; a value that can't be one is left out.
+    fn add(&mut self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.fields.push((name, value));
         }
     }
 
@@ -73,7 +78,7 @@ impl Reply {
         let reason = http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
         for (name, value) in &self.fields {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
         }
         text.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", self.body.len()));
         let mut bytes = text.into_bytes();
@@ -110,6 +115,7 @@ mod tests {
         assert!(text.contains("error=\"insufficient_scope\", scope=\"a.b c.d\""), "{text}");
         assert!(!text.contains("wrong_account"), "{text}");
         let missing = Reply::denied(&Denial::new(Reason::TokenMissing), "r");
-        assert!(missing.fields.contains(&("www-authenticate", "Bearer realm=\"portcullis\"".into())));
+        let challenge = HeaderValue::from_static("Bearer realm=\"portcullis\"");
+        assert!(missing.fields.contains(&(WWW_AUTHENTICATE, challenge)));
     }
 }

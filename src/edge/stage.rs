@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::headers::Origin;
 use super::peers::Upstream;
 use crate::domain::UnixTime;
@@ -11,7 +13,6 @@ use crate::policy::{Denial, Permit};
 use crate::revocation::{CutSlot, StreamGuard};
 
 /// Where reports go.
-#[derive(Clone)]
 pub(crate) struct Reporter {
     pub(crate) metrics: Metrics,
     pub(crate) log: Arc<AccessLog>,
@@ -54,7 +55,7 @@ pub(crate) struct Ticket {
 /// The context of one request. Dropping it, however that comes about, counts
 /// and logs the request once.
 pub(crate) struct RequestContext {
-    reporter: Reporter,
+    reporter: Arc<Reporter>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) request_id: String,
     pub(crate) method: String,
@@ -66,12 +67,14 @@ pub(crate) struct RequestContext {
     pub(crate) status: Option<u16>,
     /// Why the way up failed.
     pub(crate) failure: &'static str,
+    /// What was read of a body that turned out too long to hold.
+    pub(crate) held: Option<Bytes>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
 
 impl RequestContext {
-    pub(crate) fn new(reporter: Reporter, now: UnixTime) -> Self {
+    pub(crate) fn new(reporter: Arc<Reporter>, now: UnixTime) -> Self {
         RequestContext {
             reporter,
             ticket: None,
@@ -83,6 +86,7 @@ impl RequestContext {
             stage: Stage::Unjudged,
             status: None,
             failure: "",
+            held: None,
             bytes_in: 0,
             bytes_out: 0,
         }

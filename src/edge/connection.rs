@@ -1,0 +1,108 @@
+//! One client connection: head after head, each given to Pingora in a future
+//! that can be dropped.
+//!
+//! Both halves of a proxied exchange live in that future, so dropping it closes
+//! the client's socket and the upstream's: that is how a revocation cuts what
+//! is under way, idle or not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::{HttpPersistentSettings, HttpServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{Shutdown, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::head::{HeadEnd, read_head};
+use super::headers::Origin;
+use super::proxy::Gateway;
+use super::reject::Reply;
+use super::stage::{RequestContext, Stage, Ticket};
+use crate::policy::Denial;
+use crate::revocation::CutSlot;
+
+/// Serves a connection until either side ends it.
+pub(crate) async fn serve(
+    gateway: &Arc<Gateway>,
+    proxy: &Arc<HttpProxy<Arc<Gateway>>>,
+    mut stream: Stream,
+    peer: SocketAddr,
+    tls: bool,
+    shutdown: &ShutdownWatch,
+) {
+    let origin = Origin { address: peer.ip().to_canonical(), tls };
+    let mut persistent: Option<HttpPersistentSettings> = None;
+    let mut draining = shutdown.clone();
+    loop {
+        let limits = gateway.settings.load().head;
+        let head = tokio::select! {
+            biased;
+            head = read_head(&mut stream, &limits) => head,
+            // An idle connection is no reason to wait at the end.
+            _ = draining.wait_for(|ending| *ending) => return stream.shutdown().await,
+        };
+        let head = match head {
+            Ok(head) => head,
+            Err(HeadEnd::Gone) => return stream.shutdown().await,
+            Err(HeadEnd::TooSlow) => return refuse(gateway, stream, origin, None).await,
+            Err(HeadEnd::Refused(denial)) => return refuse(gateway, stream, origin, Some(denial)).await,
+        };
+        let mut session = ServerSession::new_http1(stream);
+        if let Some(settings) = persistent.take() {
+            settings.apply_to_session(&mut session);
+        }
+        session.set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
+        session.set_pipelined_prefix(head);
+        let slot = Arc::new(CutSlot::default());
+        session.set_connection_user_context(Some(Box::new(Ticket { origin, slot: Arc::clone(&slot) })));
+        let reused = tokio::select! {
+            biased;
+            // What is cut is dropped, and with it both connections.
+            _ = slot.wait() => return,
+            reused = proxy.process_new_http(session, shutdown) => reused,
+        };
+        let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
+        stream = next;
+        persistent = settings;
+    }
+}
+
+/// How long a refused client may go on sending before the door is shut; a
+/// reset would take the answer from under its eyes.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Tells no, once, and closes. Without a denial it was too slow (408).
+async fn refuse(gateway: &Arc<Gateway>, mut stream: Stream, origin: Origin, denial: Option<Denial>) {
+    let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
+    ctx.ticket = Some(Ticket { origin, slot: Arc::new(CutSlot::default()) });
+    ctx.request_id = gateway.ids.next();
+    let reply = match &denial {
+        Some(denial) => Reply::denied(denial, &ctx.request_id),
+        None => Reply::error(408, "request_timeout", "The request took too long to arrive.", &ctx.request_id),
+    };
+    ctx.status = Some(reply.status);
+    ctx.bytes_out = reply.body.len() as u64;
+    ctx.stage = Stage::Denied(denial.unwrap_or_else(|| Denial::malformed("the head took too long")));
+    let deadline = Instant::now() + LINGER;
+    let answered = timeout_at(deadline, async {
+        stream.write_all(&reply.to_closing_bytes()).await?;
+        stream.flush().await?;
+        AsyncWriteExt::shutdown(&mut stream).await
+    });
+    if !matches!(answered.await, Ok(Ok(()))) {
+        return;
+    }
+    let mut left = LINGER_BYTES;
+    let mut buffer = [0; 4096];
+    while let Ok(Ok(read @ 1..)) = timeout_at(deadline, stream.read(&mut buffer)).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The only room that knows Pingora.
+//!
+//! Connections are accepted and heads are read here, so that limits, deadlines
+//! and cutting are ours; what one reading passes goes to Pingora, whose
+//! callbacks translate, call `policy::decide`, and obey. No policy lives here.
+
+mod body;
+mod connection;
+mod head;
+mod headers;
+mod mount;
+mod peers;
+mod proxy;
+mod reject;
+mod server;
+mod settings;
+mod stage;
+
+pub use mount::{Caller, Endpoints, Mount};
+pub use peers::{AuthorizationPolicy, UpstreamSettings};
+pub use server::{DataPlane, bind};
+pub use settings::{EdgeParts, EdgeSettings};

@@ -1,0 +1,61 @@
+//! The endpoints that the data plane answers by itself: OAuth and discovery.
+//!
+//! They are an ordinary HTTP router, called in process with a body that was
+//! read whole. These paths are never proxied.
+
+use std::net::IpAddr;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::reject::Reply;
+
+/// The longest body that these endpoints take, in bytes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// Who asks, for the endpoints that care.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(pub IpAddr);
+
+/// Names the endpoint of a path, if it has one.
+pub type Endpoints = Box<dyn Fn(&str) -> Option<&'static str> + Send + Sync>;
+
+/// A router and the paths it owns.
+pub struct Mount {
+    endpoints: Endpoints,
+    router: Router,
+}
+
+impl Mount {
+    /// `endpoints` says which paths `router` answers.
+    pub fn new(endpoints: Endpoints, router: Router) -> Self {
+        Mount { endpoints, router }
+    }
+
+    /// The endpoint of a path: a word for logs and metrics.
+    pub(crate) fn endpoint(&self, path: &str) -> Option<&'static str> {
+        (self.endpoints)(path)
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: http::Request<Bytes>, request_id: &str) -> Reply {
+        let failed = || Reply::error(500, "server_error", "The gateway failed to answer.", request_id);
+        let response = match self.router.clone().oneshot(request.map(Body::from)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, body) = response.into_parts();
+        let Ok(body) = body.collect().await else { return failed() };
+        let status = parts.status.as_u16();
+        let mut fields: Vec<_> = Vec::with_capacity(parts.headers.len());
+        for (name, value) in &parts.headers {
+            if name != http::header::CONTENT_LENGTH {
+                fields.push((name.clone(), value.clone()));
+            }
+        }
+        Reply { status, fields, body: body.to_bytes() }
+    }
+}
