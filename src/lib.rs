@@ -1,3 +1,4 @@
 //! Portcullis: a reverse-proxy authorization gateway on Pingora.
 
 pub mod domain;
+pub mod store;
