@@ -6,8 +6,10 @@
 //! data plane never calls a store: it reads what an [`Observer`] was told.
 
 pub mod codec;
-pub mod conformance;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod memory;
+mod plan;
 mod sled;
 
 use std::fmt;
@@ -16,6 +18,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use memory::MemoryStore;
+#[doc(hidden)]
+pub use sled::Step;
 pub use sled::{OpenError, SledOptions, SledStore};
 
 /// The count of commits so far. Every commit takes the next one.
@@ -42,7 +46,8 @@ pub enum Op {
         value: Vec<u8>,
     },
     /// Writes a value under `prefix` followed by the commit's revision in eight
-    /// big-endian bytes: how audit entries commit with what they describe.
+    /// big-endian bytes: how audit entries commit with what they describe. One
+    /// change appends at most once under one prefix.
     Append {
         /// The key but for its last eight bytes.
         prefix: Key,
@@ -76,6 +81,13 @@ pub struct Change {
 
 /// The most ops one change may hold: large sled batches eat memory for good.
 pub const MAX_OPS: usize = 64;
+
+/// The most bytes of key and value together. Above it sled could move pages into
+/// files of their own, which it never syncs.
+pub const MAX_ENTRY_BYTES: usize = 6 * 1024;
+
+/// The most bytes of a key, for the same reason.
+pub const MAX_KEY_BYTES: usize = 256;
 
 /// A value as it lies in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +171,7 @@ pub struct Status {
     pub refusing: Option<String>,
 }
 
-/// A place where changes last. Every engine passes [`conformance`].
+/// A place where changes last. Every engine passes the suite in `conformance`.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Visits every entry, in the order of keys, as of one revision, and

@@ -1,0 +1,407 @@
+//! Version 1 of the values: mirrors of the domain's types, which know no serde.
+//! A field that may be empty is written as `null` and must stand there: one that
+//! got lost must not read as "never expires" or "no limit".
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::key::hour_of;
+use super::{CutOff, Record, RecordId, RevokedToken, StoredKey};
+use crate::domain::{
+    AccountId, Action, AdminName, Administrator, AuditEntry, ClientId, Credential, CredentialState,
+    EnvironmentId, Environments, Generation, Jti, NameError, Revoked, RoleId, Scope,
+    SecretGeneration, SecretHash, UnixTime,
+};
+
+const VERSION: u8 = 1;
+
+/// What is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Fault(pub(super) String);
+
+impl From<NameError> for Fault {
+    fn from(error: NameError) -> Self {
+        Fault(format!("a name in it {error}"))
+    }
+}
+
+/// The bytes of a record. Sealed: only this room says what lies in a store.
+pub trait Encode {
+    /// Version and value.
+    fn encode(&self) -> Vec<u8>;
+}
+
+pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
+    let body = match bytes.split_first() {
+        Some((&VERSION, body)) => body,
+        Some((other, _)) => {
+            return Err(Fault(format!(
+                "it has version {other}, this Portcullis knows only version {VERSION}: \
+                 use the one that wrote it, or a newer one"
+            )));
+        }
+        None => return Err(Fault("it is empty".into())),
+    };
+    Ok(match id {
+        RecordId::Credential(id) => {
+            Record::Credential(json::<CredentialV1>(body)?.into_domain(id)?)
+        }
+        RecordId::RevokedToken { hour, jti } => {
+            Record::RevokedToken(json::<RevokedTokenV1>(body)?.into_domain(hour, jti)?)
+        }
+        RecordId::CutOff(subject) => {
+            let CutOffV1 { issued_before, by, at } = json(body)?;
+            let (issued_before, at) = (time(issued_before)?, time(at)?);
+            Record::CutOff(CutOff { subject, issued_before, by, at })
+        }
+        RecordId::SigningKey(kid) => {
+            let SigningKeyV1 { algorithm, created_at, sealed } = json(body)?;
+            let (created_at, sealed) = (time(created_at)?, unpack(&sealed)?);
+            Record::SigningKey(StoredKey { kid, algorithm, created_at, sealed })
+        }
+        RecordId::Administrator(name) => {
+            Record::Administrator(json::<AdministratorV1>(body)?.into_domain(name)?)
+        }
+        RecordId::Audit(revision) => Record::Audit(revision, json::<AuditV1>(body)?.into_domain()?),
+        RecordId::Meta(name) => Record::Meta { name, value: body.to_vec() },
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialV1 {
+    name: String,
+    description: String,
+    account: String,
+    roles: Vec<String>,
+    extra_scopes: Vec<String>,
+    environments: EnvironmentsV1,
+    #[serde(deserialize_with = "present")]
+    rate: Option<String>,
+    #[serde(deserialize_with = "present")]
+    concurrency: Option<u32>,
+    created_by: String,
+    created_at: i64,
+    #[serde(deserialize_with = "present")]
+    expires_at: Option<i64>,
+    state: StateV1,
+    secrets: Vec<SecretV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EnvironmentsV1 {
+    All,
+    Only(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StateV1 {
+    Active,
+    Suspended,
+    Revoked(RevokedV1),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokedV1 {
+    by: String,
+    at: i64,
+    reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretV1 {
+    generation: Generation,
+    created_at: i64,
+    #[serde(deserialize_with = "present")]
+    retires_at: Option<i64>,
+    hash: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokedTokenV1 {
+    expires_at: i64,
+    #[serde(deserialize_with = "present")]
+    client_id: Option<String>,
+    revoked_by: String,
+    revoked_at: i64,
+    #[serde(deserialize_with = "present")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CutOffV1 {
+    issued_before: i64,
+    by: String,
+    at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SigningKeyV1 {
+    algorithm: String,
+    created_at: i64,
+    sealed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdministratorV1 {
+    role: String,
+    key_hash: String,
+    created_by: String,
+    created_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditV1 {
+    at: i64,
+    actor: String,
+    action: String,
+    target: String,
+    #[serde(deserialize_with = "present")]
+    reason: Option<String>,
+}
+
+impl Encode for Credential {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&CredentialV1 {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            account: self.account.to_string(),
+            roles: self.roles.iter().map(RoleId::to_string).collect(),
+            extra_scopes: self.extra_scopes.iter().map(Scope::to_string).collect(),
+            environments: match &self.environments {
+                Environments::All => EnvironmentsV1::All,
+                Environments::Only(list) => {
+                    EnvironmentsV1::Only(list.iter().map(EnvironmentId::to_string).collect())
+                }
+            },
+            rate: self.rate.map(|rate| rate.to_string()),
+            concurrency: self.concurrency,
+            created_by: self.created_by.clone(),
+            created_at: self.created_at.as_millis(),
+            expires_at: self.expires_at.map(UnixTime::as_millis),
+            state: match &self.state {
+                CredentialState::Active => StateV1::Active,
+                CredentialState::Suspended => StateV1::Suspended,
+                CredentialState::Revoked(Revoked { by, at, reason }) => {
+                    StateV1::Revoked(RevokedV1 {
+                        by: by.clone(),
+                        at: at.as_millis(),
+                        reason: reason.clone(),
+                    })
+                }
+            },
+            secrets: self.secrets.iter().map(SecretV1::from_domain).collect(),
+        })
+    }
+}
+
+impl CredentialV1 {
+    fn into_domain(self, client_id: ClientId) -> Result<Credential, Fault> {
+        Ok(Credential {
+            client_id,
+            name: self.name,
+            description: self.description,
+            account: AccountId::new(&self.account)?,
+            roles: self.roles.iter().map(|id| RoleId::new(id)).collect::<Result<_, _>>()?,
+            extra_scopes: self
+                .extra_scopes
+                .iter()
+                .map(|s| Scope::new(s))
+                .collect::<Result<_, _>>()?,
+            environments: match self.environments {
+                EnvironmentsV1::All => Environments::All,
+                // The domain reads an empty list as "all": it must not come to that.
+                EnvironmentsV1::Only(list) if list.is_empty() => {
+                    return Err(Fault("its list of environments is empty".into()));
+                }
+                EnvironmentsV1::Only(list) => Environments::Only(
+                    list.iter().map(|id| EnvironmentId::new(id)).collect::<Result<_, _>>()?,
+                ),
+            },
+            rate: self.rate.map(|rate| rate.parse()).transpose()?,
+            concurrency: self.concurrency,
+            created_by: self.created_by,
+            created_at: time(self.created_at)?,
+            expires_at: self.expires_at.map(time).transpose()?,
+            state: match self.state {
+                StateV1::Active => CredentialState::Active,
+                StateV1::Suspended => CredentialState::Suspended,
+                StateV1::Revoked(RevokedV1 { by, at, reason }) => {
+                    CredentialState::Revoked(Revoked { by, at: time(at)?, reason })
+                }
+            },
+            secrets: self
+                .secrets
+                .into_iter()
+                .map(SecretV1::into_domain)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl SecretV1 {
+    fn from_domain(secret: &SecretGeneration) -> Self {
+        SecretV1 {
+            generation: secret.generation,
+            created_at: secret.created_at.as_millis(),
+            retires_at: secret.retires_at.map(UnixTime::as_millis),
+            hash: pack(secret.hash.as_bytes()),
+        }
+    }
+
+    fn into_domain(self) -> Result<SecretGeneration, Fault> {
+        Ok(SecretGeneration {
+            generation: self.generation,
+            created_at: time(self.created_at)?,
+            retires_at: self.retires_at.map(time).transpose()?,
+            hash: hash(&self.hash)?,
+        })
+    }
+}
+
+impl Encode for RevokedToken {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&RevokedTokenV1 {
+            expires_at: self.expires_at.as_millis(),
+            client_id: self.client_id.map(|id| id.to_string()),
+            revoked_by: self.revoked_by.clone(),
+            revoked_at: self.revoked_at.as_millis(),
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+impl RevokedTokenV1 {
+    fn into_domain(self, hour: u32, jti: Jti) -> Result<RevokedToken, Fault> {
+        let expires_at = time(self.expires_at)?;
+        if hour_of(expires_at) != hour {
+            return Err(Fault("its key and its value name different hours of expiry".into()));
+        }
+        let client_id = match self.client_id {
+            Some(id) => {
+                Some(ClientId::parse(&id).ok_or_else(|| Fault("its client_id is no UUID".into()))?)
+            }
+            None => None,
+        };
+        let revoked_at = time(self.revoked_at)?;
+        let (revoked_by, reason) = (self.revoked_by, self.reason);
+        Ok(RevokedToken { jti, expires_at, client_id, revoked_by, revoked_at, reason })
+    }
+}
+
+impl Encode for CutOff {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&CutOffV1 {
+            issued_before: self.issued_before.as_millis(),
+            by: self.by.clone(),
+            at: self.at.as_millis(),
+        })
+    }
+}
+
+impl Encode for StoredKey {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&SigningKeyV1 {
+            algorithm: self.algorithm.clone(),
+            created_at: self.created_at.as_millis(),
+            sealed: pack(&self.sealed),
+        })
+    }
+}
+
+impl Encode for Administrator {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&AdministratorV1 {
+            role: self.role.to_string(),
+            key_hash: pack(self.key_hash.as_bytes()),
+            created_by: self.created_by.clone(),
+            created_at: self.created_at.as_millis(),
+        })
+    }
+}
+
+impl AdministratorV1 {
+    fn into_domain(self, name: AdminName) -> Result<Administrator, Fault> {
+        let (role, key_hash) = (self.role.parse()?, hash(&self.key_hash)?);
+        let (created_by, created_at) = (self.created_by, time(self.created_at)?);
+        Ok(Administrator { name, role, key_hash, created_by, created_at })
+    }
+}
+
+impl Encode for AuditEntry {
+    fn encode(&self) -> Vec<u8> {
+        encode_json(&AuditV1 {
+            at: self.at.as_millis(),
+            actor: self.actor.clone(),
+            action: self.action.to_string(),
+            target: self.target.clone(),
+            reason: self.reason.clone(),
+        })
+    }
+}
+
+impl AuditV1 {
+    fn into_domain(self) -> Result<AuditEntry, Fault> {
+        let action = Action::parse(&self.action)
+            .ok_or_else(|| Fault(format!("its action {:?} is unknown", self.action)))?;
+        let AuditV1 { actor, target, reason, .. } = self;
+        Ok(AuditEntry { at: time(self.at)?, actor, action, target, reason })
+    }
+}
+
+/// Makes an optional field one that must stand there, `null` or not.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer)
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|error| Fault(error.to_string()))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "strings, numbers and lists of them always have a JSON form"
+)]
+fn encode_json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, value).expect("plain values have a JSON form");
+    bytes
+}
+
+pub(super) fn encode_raw(value: &[u8]) -> Vec<u8> {
+    [&[VERSION], value].concat()
+}
+
+fn time(millis: i64) -> Result<UnixTime, Fault> {
+    let at = UnixTime::from_millis(millis);
+    if at.as_millis() == millis { Ok(at) } else { Err(Fault(format!("{millis} is no time"))) }
+}
+
+fn pack(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn unpack(text: &str) -> Result<Vec<u8>, Fault> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault("its base64url is broken".into()))
+}
+
+fn hash(text: &str) -> Result<SecretHash, Fault> {
+    let bytes = unpack(text)?;
+    let bytes = bytes.try_into().map_err(|_| Fault("its hash is not 32 bytes long".into()))?;
+    Ok(SecretHash::from_bytes(bytes))
+}

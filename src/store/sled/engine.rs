@@ -1,0 +1,383 @@
+//! sled behind its fences: opened twice, compared with what must be in it, and
+//! written in one batch, one flush and two syncs for each group of changes.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::digest::{Digest, hash_entry, open_value, seal_value};
+use super::error::OpenError;
+use super::folder::Folder;
+use super::quiet::quietly;
+use super::witness::{Found, Witness};
+use super::{SledOptions, Step};
+use crate::store::plan::{Refusal, plan};
+use crate::store::{Change, Committed, Effect, Entry, Key, Revision, StoreError};
+
+/// Where the digest lies, apart from all entries.
+const DIGEST_KEY: &[u8] = b"d";
+/// What the key of every entry begins with.
+const ENTRY_PREFIX: u8 = b'e';
+
+/// The most changes in one group: so far may sled be ahead of the witness.
+pub(super) const MAX_GROUP: usize = 64;
+/// The most ops in one group. With the digest it makes a batch of 256 operations.
+pub(super) const MAX_GROUP_OPS: usize = 255;
+
+/// An open sled and what is known about it.
+pub(super) struct Engine {
+    db: Fenced,
+    data: File,
+    digest: Digest,
+    witness: Witness,
+    options: SledOptions,
+}
+
+/// A sled whose end is quiet, even where it panics.
+struct Fenced(Option<::sled::Db>);
+
+impl Fenced {
+    /// Does something with sled; its panics and errors become words.
+    fn with<T>(&self, work: impl FnOnce(&::sled::Db) -> ::sled::Result<T>) -> Result<T, Fault> {
+        let Some(db) = &self.0 else { return Err(Fault::Panic) };
+        match quietly(|| work(db)) {
+            Ok(outcome) => outcome.map_err(Fault::Sled),
+            Err(_) => Err(Fault::Panic),
+        }
+    }
+}
+
+impl Drop for Fenced {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if quietly(|| drop(db)).is_err() {
+            tracing::warn!("sled panicked while it was closed");
+        }
+    }
+}
+
+/// What sled answers when it fails.
+enum Fault {
+    Sled(::sled::Error),
+    Panic,
+}
+
+impl Fault {
+    /// In words.
+    fn what(&self) -> String {
+        match self {
+            Fault::Sled(::sled::Error::Corruption { .. }) => "a checksum is wrong".into(),
+            Fault::Sled(error) => error.to_string(),
+            Fault::Panic => "sled stopped in the middle of it".into(),
+        }
+    }
+
+    /// As a reason not to open: a system error if it is one, else damage.
+    fn at_open(self, folder: &Folder) -> OpenError {
+        const OF_DAMAGE: [io::ErrorKind; 4] = [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::NotFound,
+            io::ErrorKind::InvalidData,
+            io::ErrorKind::InvalidInput,
+        ];
+        let what = self.what();
+        match self {
+            Fault::Sled(::sled::Error::Io(error)) if !OF_DAMAGE.contains(&error.kind()) => {
+                OpenError::io(folder.path(), "reading sled's files", error)
+            }
+            Fault::Sled(_) | Fault::Panic => {
+                let found = format!("sled's files don't fit together ({what})");
+                OpenError::damaged(folder.path(), found)
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the store in a folder, or makes it. `after_failure` if a sync may have
+    /// failed since the files were last known to be good.
+    pub(super) fn open(
+        folder: &Folder,
+        options: &SledOptions,
+        after_failure: bool,
+    ) -> Result<Self, OpenError> {
+        let first = Self::try_open(folder, options, after_failure);
+        let fail = |doing| move |error| OpenError::io(folder.path(), doing, error);
+        if !matches!(first, Err(OpenError::Damaged { .. })) {
+            return first;
+        }
+        // A crash while the store was made can leave sled's files half done. They
+        // hold nothing that was ever acknowledged: the witness says so.
+        match Witness::open(&folder.witness()).map_err(fail("reading the witness"))? {
+            Found::Witness(witness) if witness.is_pristine() => {}
+            Found::Witness(_) | Found::Unreadable | Found::Nothing => return first,
+        }
+        tracing::warn!(path = %folder.path().display(), "the store was left half made; making it anew");
+        std::fs::remove_dir_all(folder.sled()).map_err(fail("removing what was left half made"))?;
+        Self::try_open(folder, options, after_failure)
+    }
+
+    fn try_open(
+        folder: &Folder,
+        options: &SledOptions,
+        after_failure: bool,
+    ) -> Result<Self, OpenError> {
+        let fail = |doing| move |error| OpenError::io(folder.path(), doing, error);
+        options.step(Step::Open).map_err(fail("opening sled"))?;
+        let mut witness = find_witness(folder)?;
+        if !witness.is_pristine() && !folder.data().is_file() {
+            let found = "its data file sled/db is missing";
+            return Err(OpenError::damaged(folder.path(), found));
+        }
+        folder.make_sled().map_err(fail("making the folder of sled"))?;
+        // The first opening makes sled write a snapshot; at the second it notices
+        // damage that the first one passes over.
+        let digest = read_digest(folder, &open_sled(folder, options)?)?;
+        if after_failure || digest.sequence > witness.digest().sequence {
+            folder.rewrite_data().map_err(fail("writing sled's data once more"))?;
+        }
+        let db = open_sled(folder, options)?;
+        let digest = verify(folder, &db, witness.digest())?;
+        let data = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(folder.data())
+            .map_err(fail("opening sled's data"))?;
+        data.sync_all().map_err(fail("syncing sled's data"))?;
+        folder.sync_names().map_err(fail("syncing the folder"))?;
+        if witness.digest() != digest {
+            witness.write(digest).map_err(fail("writing the witness"))?;
+        }
+        Ok(Engine { db, data, digest, witness, options: options.clone() })
+    }
+
+    /// What is in the store now.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Begins a group of changes.
+    pub(super) fn group(&self) -> Group<'_> {
+        let batch = ::sled::Batch::default();
+        Group { engine: self, held: HashMap::new(), batch, digest: self.digest }
+    }
+
+    /// Writes a group; when this returns, it is on the disk for good.
+    ///
+    /// # Errors
+    /// With words for people. The group may be on the disk or not, and the engine
+    /// must not be written to again.
+    pub(super) fn write(&mut self, group: Prepared) -> Result<(), String> {
+        let Prepared { batch, digest } = group;
+        let io = |doing: &'static str| move |error: io::Error| format!("{doing}: {error}");
+        let sled = |doing: &'static str| move |fault: Fault| format!("{doing}: {}", fault.what());
+        self.options.step(Step::Apply).map_err(io("writing"))?;
+        self.db.with(|db| db.apply_batch(batch)).map_err(sled("writing"))?;
+        self.options.step(Step::Flush).map_err(io("flushing"))?;
+        self.db.with(|db| db.flush()).map_err(sled("flushing"))?;
+        // sled's flush is no fsync: without this a power cut loses what it flushed.
+        self.options.step(Step::Sync).map_err(io("syncing"))?;
+        self.data.sync_data().map_err(io("syncing"))?;
+        self.options.step(Step::Witness).map_err(io("writing the witness"))?;
+        self.witness.write(digest).map_err(io("writing the witness"))?;
+        self.digest = digest;
+        Ok(())
+    }
+
+    /// Visits every entry in the order of keys.
+    pub(super) fn visit(&self, visit: &mut dyn FnMut(Entry)) -> Result<Revision, StoreError> {
+        let fault = |fault: Fault| StoreError::Io(fault.what());
+        let mut count = 0;
+        let mut entries = self.db.with(|db| Ok(db.scan_prefix([ENTRY_PREFIX]))).map_err(fault)?;
+        while let Some((key, stored)) =
+            self.db.with(|_| entries.next().transpose()).map_err(fault)?
+        {
+            let (Some((_, key)), Some((revision, value))) =
+                (key.split_first(), open_value(&stored))
+            else {
+                return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
+            };
+            count += 1;
+            visit(Entry { key: Key(key.to_vec()), value: value.to_vec(), revision });
+        }
+        if count != self.digest.count {
+            let expected = self.digest.count;
+            return Err(StoreError::Damaged(format!("{count} of {expected} entries are there")));
+        }
+        Ok(self.digest.sequence)
+    }
+
+    /// Reads what the ledger of a group needs to know of a key. The revision stands
+    /// before each value: a map of all keys in memory would cost some 80 bytes a key
+    /// and could drift, and the sum needs the old value's hash in any case.
+    fn look(&self, key: &Key) -> Result<Option<Held>, String> {
+        let raw = raw_key(key);
+        let Some(stored) = self.db.with(|db| db.get(&raw)).map_err(|fault| fault.what())? else {
+            return Ok(None);
+        };
+        let Some((revision, _)) = open_value(&stored) else {
+            return Err(format!("what lies under {key:?} is too short"));
+        };
+        Ok(Some(Held { revision, hash: hash_entry(&raw, &stored) }))
+    }
+}
+
+/// What lies under a key.
+#[derive(Clone, Copy)]
+struct Held {
+    revision: Revision,
+    hash: u128,
+}
+
+/// Changes that will be written together. Each sees the ones before it.
+pub(super) struct Group<'e> {
+    engine: &'e Engine,
+    held: HashMap<Key, Option<Held>>,
+    batch: ::sled::Batch,
+    digest: Digest,
+}
+
+/// A group that is ready to be written.
+pub(super) struct Prepared {
+    batch: ::sled::Batch,
+    /// What will be in the store then.
+    pub(super) digest: Digest,
+}
+
+impl Group<'_> {
+    /// Takes a change in, and says what it will have done. After
+    /// [`Refusal::Read`] the whole group must be given up.
+    pub(super) fn add(&mut self, change: Change) -> Result<Committed, Refusal<String>> {
+        let revision = self.digest.sequence + 1;
+        let effects = plan(change, revision, |key| Ok(self.look(key)?.map(|held| held.revision)))?;
+        for effect in &effects {
+            let (key, value) = match effect {
+                Effect::Put(entry) => (&entry.key, Some(&entry.value)),
+                Effect::Deleted(key) => (key, None),
+            };
+            if let Some(old) = self.look(key).map_err(Refusal::Read)? {
+                self.digest.remove(old.hash);
+            }
+            let raw = raw_key(key);
+            let held = value.map(|value| {
+                let stored = seal_value(revision, value);
+                let hash = hash_entry(&raw, &stored);
+                self.digest.add(hash);
+                self.batch.insert(raw.as_slice(), stored);
+                Held { revision, hash }
+            });
+            if held.is_none() {
+                self.batch.remove(raw);
+            }
+            self.held.insert(key.clone(), held);
+        }
+        self.digest.sequence = revision;
+        Ok(Committed { revision, effects })
+    }
+
+    /// Ends the group.
+    pub(super) fn prepare(mut self) -> Prepared {
+        self.batch.insert(DIGEST_KEY, self.digest.encode().as_slice());
+        Prepared { batch: self.batch, digest: self.digest }
+    }
+
+    fn look(&mut self, key: &Key) -> Result<Option<Held>, String> {
+        if let Some(held) = self.held.get(key) {
+            return Ok(*held);
+        }
+        let held = self.engine.look(key)?;
+        self.held.insert(key.clone(), held);
+        Ok(held)
+    }
+}
+
+fn raw_key(key: &Key) -> Vec<u8> {
+    [&[ENTRY_PREFIX], key.0.as_slice()].concat()
+}
+
+/// The witness, made first of all if the folder is brand-new.
+fn find_witness(folder: &Folder) -> Result<Witness, OpenError> {
+    let fail = |doing| move |error| OpenError::io(folder.path(), doing, error);
+    let damaged = |found: &str| OpenError::damaged(folder.path(), found);
+    let path = folder.witness();
+    let open = || Witness::open(&path).map_err(fail("reading the witness"));
+    let mut found = open()?;
+    if matches!(found, Found::Nothing) {
+        if folder.sled().exists() {
+            return Err(damaged("its file `witness` is missing"));
+        }
+        Witness::create(&path).map_err(fail("making the witness"))?;
+        found = open()?;
+    }
+    match found {
+        Found::Witness(witness) => Ok(witness),
+        Found::Unreadable | Found::Nothing => Err(damaged("its file `witness` can't be read")),
+    }
+}
+
+/// Opens sled. Its own threads may hold its lock for a moment after it was closed
+/// in this process; nobody else does, since this process holds the folder's.
+fn open_sled(folder: &Folder, options: &SledOptions) -> Result<Fenced, OpenError> {
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        let config =
+            || ::sled::Config::new().path(folder.sled()).cache_capacity(options.cache_bytes);
+        let fault = match quietly(|| config().open()) {
+            Ok(Ok(db)) => return Ok(Fenced(Some(db))),
+            Ok(Err(error)) => Fault::Sled(error),
+            Err(_) => Fault::Panic,
+        };
+        if !fault.what().contains("could not acquire lock") {
+            return Err(fault.at_open(folder));
+        }
+        if Instant::now() > until {
+            return Err(OpenError::Locked { path: folder.path().to_owned() });
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The digest as sled has it; that of an empty store if there is none.
+fn read_digest(folder: &Folder, db: &Fenced) -> Result<Digest, OpenError> {
+    match db.with(|db| db.get(DIGEST_KEY)).map_err(|fault| fault.at_open(folder))? {
+        None => Ok(Digest::default()),
+        Some(bytes) => Digest::decode(&bytes)
+            .ok_or_else(|| OpenError::damaged(folder.path(), "its digest can't be read")),
+    }
+}
+
+/// Compares all entries with the digest, and the digest with the witness.
+fn verify(folder: &Folder, db: &Fenced, witness: Digest) -> Result<Digest, OpenError> {
+    let damaged = |found: String| Err(OpenError::damaged(folder.path(), found));
+    let recorded = read_digest(folder, db)?;
+    let mut found = Digest { sequence: recorded.sequence, ..Digest::default() };
+    db.with(|db| {
+        for item in db.iter() {
+            let (key, stored) = item?;
+            if key != DIGEST_KEY {
+                found.add(hash_entry(&key, &stored));
+            }
+        }
+        Ok(())
+    })
+    .map_err(|fault| fault.at_open(folder))?;
+    if found.count != recorded.count {
+        return damaged(format!("it holds {} of {} entries", found.count, recorded.count));
+    }
+    if found != recorded {
+        return damaged(format!("one or more of its {} entries were altered", found.count));
+    }
+    let (here, there) = (recorded.sequence, witness.sequence);
+    match here.checked_sub(there) {
+        None => damaged(format!("its newest change is number {here}, but {there} were made")),
+        Some(0) if recorded != witness => {
+            damaged(format!("change number {here} is not what the witness says it was"))
+        }
+        Some(ahead) if ahead > MAX_GROUP as u64 => damaged(format!(
+            "its newest change is number {here}, but its witness knows of {there} only: they \
+             don't belong together"
+        )),
+        Some(_) => Ok(recorded),
+    }
+}
