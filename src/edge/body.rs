@@ -23,7 +23,11 @@ pub(crate) enum Held {
 
 /// Reads a whole body. `content_type` and `content_encoding` are the fields'
 /// values; any coding and any charset but UTF-8 is another encoding.
-pub(crate) fn read_keys(body: &[u8], content_type: Option<&str>, content_encoding: Option<&str>) -> Held {
+pub(crate) fn read_keys(
+    body: &[u8],
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+) -> Held {
     let coded = content_encoding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
     if body.is_empty() && !coded {
         return Held::Absent;
@@ -114,7 +118,10 @@ mod tests {
             assert_eq!(keys(body), Held::Ambiguous, "{body}");
         }
         assert_eq!(read_keys(b"{\"\xff\":1}", None, None), Held::Ambiguous);
-        assert_eq!(read_keys(b"{}", Some("application/json; charset=utf-16"), None), Held::Ambiguous);
+        assert_eq!(
+            read_keys(b"{}", Some("application/json; charset=utf-16"), None),
+            Held::Ambiguous
+        );
         assert_eq!(read_keys(b"{}", None, Some("gzip")), Held::Ambiguous);
     }
 }

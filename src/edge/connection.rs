@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pingora::apps::{HttpPersistentSettings, HttpServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::{Shutdown, Stream};
+use pingora::protocols::Stream;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,8 +27,8 @@ use crate::revocation::CutSlot;
 
 /// Serves a connection until either side ends it.
 pub(crate) async fn serve(
-    gateway: &Arc<Gateway>,
-    proxy: &Arc<HttpProxy<Arc<Gateway>>>,
+    gateway: &Gateway,
+    proxy: &Arc<HttpProxy<Gateway>>,
     mut stream: Stream,
     peer: SocketAddr,
     tls: bool,
@@ -43,22 +43,28 @@ pub(crate) async fn serve(
             biased;
             head = read_head(&mut stream, &limits) => head,
             // An idle connection is no reason to wait at the end.
-            _ = draining.wait_for(|ending| *ending) => return stream.shutdown().await,
+            _ = draining.wait_for(|ending| *ending) => return,
         };
         let head = match head {
             Ok(head) => head,
-            Err(HeadEnd::Gone) => return stream.shutdown().await,
+            Err(HeadEnd::Gone) => return,
             Err(HeadEnd::TooSlow) => return refuse(gateway, stream, origin, None).await,
-            Err(HeadEnd::Refused(denial)) => return refuse(gateway, stream, origin, Some(denial)).await,
+            Err(HeadEnd::Refused(denial)) => {
+                return refuse(gateway, stream, origin, Some(denial)).await;
+            }
         };
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = persistent.take() {
             settings.apply_to_session(&mut session);
         }
-        session.set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
+        session
+            .set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
         session.set_pipelined_prefix(head);
         let slot = Arc::new(CutSlot::default());
-        session.set_connection_user_context(Some(Box::new(Ticket { origin, slot: Arc::clone(&slot) })));
+        session.set_connection_user_context(Some(Box::new(Ticket {
+            origin,
+            slot: Arc::clone(&slot),
+        })));
         let reused = tokio::select! {
             biased;
             // What is cut is dropped, and with it both connections.
@@ -77,17 +83,28 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Tells no, once, and closes. Without a denial it was too slow (408).
-async fn refuse(gateway: &Arc<Gateway>, mut stream: Stream, origin: Origin, denial: Option<Denial>) {
+async fn refuse(
+    gateway: &Gateway,
+    mut stream: Stream,
+    origin: Origin,
+    denial: Option<Denial>,
+) {
     let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
     ctx.ticket = Some(Ticket { origin, slot: Arc::new(CutSlot::default()) });
     ctx.request_id = gateway.ids.next();
     let reply = match &denial {
         Some(denial) => Reply::denied(denial, &ctx.request_id),
-        None => Reply::error(408, "request_timeout", "The request took too long to arrive.", &ctx.request_id),
+        None => Reply::error(
+            408,
+            "request_timeout",
+            "The request took too long to arrive.",
+            &ctx.request_id,
+        ),
     };
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;
-    ctx.stage = Stage::Denied(denial.unwrap_or_else(|| Denial::malformed("the head took too long")));
+    ctx.stage =
+        Stage::Denied(denial.unwrap_or_else(|| Denial::malformed("the head took too long")));
     let deadline = Instant::now() + LINGER;
     let answered = timeout_at(deadline, async {
         stream.write_all(&reply.to_closing_bytes()).await?;

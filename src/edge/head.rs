@@ -42,7 +42,10 @@ pub(crate) enum HeadEnd {
 const MAX_FIELDS: usize = 200;
 
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
-pub(crate) async fn read_head(stream: &mut Stream, limits: &HeadLimits) -> Result<BytesMut, HeadEnd> {
+pub(crate) async fn read_head(
+    stream: &mut Stream,
+    limits: &HeadLimits,
+) -> Result<BytesMut, HeadEnd> {
     let mut buffer = BytesMut::with_capacity(4096);
     let mut deadline = Instant::now() + limits.idle_timeout;
     let mut scanned = 0;
@@ -118,7 +121,8 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
     if head.len() > limits.header_bytes {
         return Err(Denial::new(Reason::HeadersTooLarge));
     }
-    let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines =
+        head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let version = check_request_line(lines.next().unwrap_or_default(), limits)?;
     let mut seen = Seen::default();
     for line in lines.take_while(|line| !line.is_empty()) {
@@ -146,7 +150,9 @@ fn check_request_line(line: &[u8], limits: &HeadLimits) -> Result<HttpVersion, D
     if target.len() > limits.target_bytes {
         return Err(Denial::new(Reason::TargetTooLong));
     }
-    if target.is_empty() || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>')) {
+    if target.is_empty()
+        || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>'))
+    {
         return Err(Denial::malformed(
             "the request target holds a character that must be percent-encoded",
         ));
@@ -223,15 +229,19 @@ fn is_authority(value: &[u8]) -> bool {
         Some(at) if !value.ends_with(b"]") => value.split_at(at),
         _ => (value, &b""[..]),
     };
-    let port_is_fine = port.is_empty() || (port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit));
+    let port_is_fine =
+        port.is_empty() || (port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit));
     let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
     let host_is_fine = match inner {
         Some(address) => {
-            !address.is_empty() && address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+            !address.is_empty()
+                && address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
         }
         None => {
             !host.is_empty()
-                && host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+                && host
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
         }
     };
     port_is_fine && host_is_fine
@@ -299,15 +309,27 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: h\r\n fol:ded\r\n\r\n", "folded"),
             ("GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n", "colon"),
             ("GET / HTTP/1.1\r\nHost: h\r\nX: a\u{1}\r\n\r\n", "control"),
-            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "both"),
-            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "Content-Length"),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "both",
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                "Content-Length",
+            ),
             ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", "whole number"),
             ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", "whole number"),
             ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", "whole number"),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "chunked"),
-            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", "chunked"),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+                "chunked",
+            ),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n", "chunked"),
-            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "more than one"),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "more than one",
+            ),
             ("POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0"),
             ("GET / HTTP/1.1\nHost: h\n\n", "LF"),
             ("GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", "CR"),

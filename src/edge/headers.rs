@@ -88,7 +88,10 @@ pub(crate) fn prepare(
         request.insert_header("X-Forwarded-Host", host)?;
     }
     let wants_trailers = client.headers.get_all(TE).iter().any(|value| {
-        value.as_bytes().split(|b| *b == b',').any(|c| c.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        value
+            .as_bytes()
+            .split(|b| *b == b',')
+            .any(|c| c.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     if wants_trailers && !request.headers.contains_key(CONNECTION) {
         request.insert_header(TE, "trailers")?;
@@ -145,7 +148,10 @@ fn traceparent(client: &RequestHeader, request_id: &str) -> String {
     let fresh = || {
         let id: String = request_id.bytes().filter(u8::is_ascii_hexdigit).map(char::from).collect();
         let id = id.to_ascii_lowercase();
-        (if id.len() == 32 && id.bytes().any(|b| b != b'0') { id } else { hash128(request_id) }, "00")
+        (
+            if id.len() == 32 && id.bytes().any(|b| b != b'0') { id } else { hash128(request_id) },
+            "00",
+        )
     };
     let (trace, flags) = match (first.and_then(parse_traceparent), given.next()) {
         (Some((trace, flags)), None) => (trace.to_owned(), flags),
@@ -157,7 +163,8 @@ fn traceparent(client: &RequestHeader, request_id: &str) -> String {
 
 fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
@@ -176,7 +183,9 @@ fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
 /// 32 hexadecimal digits that depend on the text (FNV-1a, twice).
 fn hash128(text: &str) -> String {
     let fnv = |seed: u64| {
-        text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1
+        text.bytes()
+            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+            | 1
     };
     format!("{:016x}{:016x}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x9e37_79b9_7f4a_7c15))
 }

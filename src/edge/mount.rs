@@ -42,7 +42,8 @@ impl Mount {
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: http::Request<Bytes>, request_id: &str) -> Reply {
-        let failed = || Reply::error(500, "server_error", "The gateway failed to answer.", request_id);
+        let failed =
+            || Reply::error(500, "server_error", "The gateway failed to answer.", request_id);
         let response = match self.router.clone().oneshot(request.map(Body::from)).await {
             Ok(response) => response,
             Err(never) => match never {},

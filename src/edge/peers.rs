@@ -65,7 +65,7 @@ impl Upstream {
         let mut backends = Backends::new(discovery::Static::new(backends));
         let mut check = TcpHealthCheck::default();
         check.peer_template.options.connection_timeout = Some(settings.connect_timeout);
-        backends.set_health_check(check);
+        backends.set_health_check(Box::new(check));
         let mut options = PeerOptions::new();
         options.connection_timeout = Some(settings.connect_timeout);
         options.total_connection_timeout = Some(settings.connect_timeout);

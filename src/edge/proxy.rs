@@ -25,11 +25,12 @@ use crate::service::Context;
 use crate::token::Authorization;
 
 /// The gateway as Pingora sees it.
+#[derive(Clone)]
 pub(crate) struct Gateway {
     pub(crate) context: Arc<Context>,
     pub(crate) settings: Arc<ArcSwap<EdgeSettings>>,
     pub(crate) reporter: Arc<Reporter>,
-    pub(crate) ids: RequestIds,
+    pub(crate) ids: Arc<RequestIds>,
 }
 
 /// How often one request may be tried on another address.
@@ -66,7 +67,8 @@ impl Gateway {
                 Held::TooLong
             }
             ReadBody::Whole(body) => {
-                let field = |name| session.req_header().headers.get(name).and_then(|v| v.to_str().ok());
+                let field =
+                    |name| session.req_header().headers.get(name).and_then(|v| v.to_str().ok());
                 read_keys(&body, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
             }
         };
@@ -81,7 +83,12 @@ impl Gateway {
 
     /// From a permit to a passage: what is still to be seen to before the
     /// request may leave.
-    fn admit(&self, permit: Permit, session: &Session, ctx: &RequestContext) -> Result<Passage, Denial> {
+    fn admit(
+        &self,
+        permit: Permit,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Result<Passage, Denial> {
         let settings = self.settings.load();
         let denied = |reason, permit: &Permit| {
             let mut denial = Denial::new(reason);
@@ -163,7 +170,11 @@ impl Gateway {
     }
 }
 
-async fn send(reply: Reply, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<()> {
+async fn send(
+    reply: Reply,
+    session: &mut Session,
+    ctx: &mut RequestContext,
+) -> pingora::Result<()> {
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;
     reply.send(session).await
@@ -393,10 +404,16 @@ impl ProxyHttp for Gateway {
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, error: &Error) -> bool {
         // What clients do is in the access log; only upstreams' faults are news.
-        matches!(error.esource(), ErrorSource::Downstream) || matches!(error.etype(), ErrorType::HTTPStatus(_))
+        matches!(error.esource(), ErrorSource::Downstream)
+            || matches!(error.etype(), ErrorType::HTTPStatus(_))
     }
 
-    async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut RequestContext) {
+    async fn logging(
+        &self,
+        _session: &mut Session,
+        _error: Option<&Error>,
+        _ctx: &mut RequestContext,
+    ) {
         // The context reports when it is dropped: also when it is cut or panics.
     }
 }
@@ -419,12 +436,14 @@ impl Failure {
                 description: "",
                 word: "too_large",
             },
-            (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => Failure {
-                status: 500,
-                error: "server_error",
-                description: "The gateway failed to handle the request.",
-                word: "internal_error",
-            },
+            (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
+                Failure {
+                    status: 500,
+                    error: "server_error",
+                    description: "The gateway failed to handle the request.",
+                    word: "internal_error",
+                }
+            }
             (_, ErrorSource::Upstream) if timed_out => Failure {
                 status: 504,
                 error: "upstream_timeout",
@@ -455,7 +474,9 @@ fn is_open_ended(request: &RequestHeader) -> bool {
     let accept = request.headers.get(header::ACCEPT).map(|value| value.as_bytes());
     let events = b"text/event-stream";
     request.headers.contains_key(header::UPGRADE)
-        || accept.is_some_and(|value| value.windows(events.len()).any(|w| w.eq_ignore_ascii_case(events)))
+        || accept.is_some_and(|value| {
+            value.windows(events.len()).any(|w| w.eq_ignore_ascii_case(events))
+        })
 }
 
 /// Fields of the upstream's connection say nothing about the client's (RFC
@@ -468,7 +489,9 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| !matches!(name.as_str(), "" | "close" | "transfer-encoding" | "content-length"))
+        .filter(|name| {
+            !matches!(name.as_str(), "" | "close" | "transfer-encoding" | "content-length")
+        })
         .collect();
     for name in nominated {
         response.remove_header(name.as_str());

@@ -75,7 +75,8 @@ impl Reply {
 
     /// The whole response as bytes, for a connection that is to be closed.
     pub(crate) fn to_closing_bytes(&self) -> Vec<u8> {
-        let reason = http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
+        let reason =
+            http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
@@ -95,7 +96,11 @@ fn challenge(denial: &Denial) -> Option<String> {
         401 => Some(format!("{realm}, error=\"{}\"", denial.reason.error())),
         403 => {
             let scopes: Vec<&str> = denial.needed.iter().map(|scope| scope.as_str()).collect();
-            Some(format!("{realm}, error=\"{}\", scope=\"{}\"", denial.reason.error(), scopes.join(" ")))
+            Some(format!(
+                "{realm}, error=\"{}\", scope=\"{}\"",
+                denial.reason.error(),
+                scopes.join(" ")
+            ))
         }
         _ => None,
     }

@@ -26,8 +26,8 @@ use crate::service::Context;
 
 /// The data plane.
 pub struct DataPlane {
-    gateway: Arc<Gateway>,
-    proxy: Arc<HttpProxy<Arc<Gateway>>>,
+    gateway: Gateway,
+    proxy: Arc<HttpProxy<Gateway>>,
     stop: watch::Sender<bool>,
 }
 
@@ -57,16 +57,16 @@ impl DataPlane {
         log: Arc<AccessLog>,
         id_start: u64,
     ) -> Self {
-        let gateway = Arc::new(Gateway {
+        let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, log }),
-            ids: RequestIds::new(id_start),
-        });
+            ids: Arc::new(RequestIds::new(id_start)),
+        };
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
         conf.upstream_keepalive_pool_size = 1024;
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), Arc::clone(&gateway)));
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
         DataPlane { gateway, proxy, stop: watch::Sender::new(false) }
     }
 
@@ -89,7 +89,8 @@ impl DataPlane {
     pub async fn watch_upstreams(&self) {
         let mut stopped = self.stop.subscribe();
         loop {
-            let upstreams: Vec<_> = self.gateway.settings.load().upstreams.values().cloned().collect();
+            let upstreams: Vec<_> =
+                self.gateway.settings.load().upstreams.values().cloned().collect();
             for upstream in upstreams {
                 upstream.check().await;
             }
@@ -107,8 +108,9 @@ impl DataPlane {
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
         for listener in listeners {
-            let (gateway, proxy) = (Arc::clone(&self.gateway), Arc::clone(&self.proxy));
-            let (cap, connections, stop) = (Arc::clone(&cap), Arc::clone(&connections), self.stop.subscribe());
+            let (gateway, proxy) = (self.gateway.clone(), Arc::clone(&self.proxy));
+            let (cap, connections, stop) =
+                (Arc::clone(&cap), Arc::clone(&connections), self.stop.subscribe());
             accepting.spawn(async move {
                 accept(&gateway, &proxy, &listener, &cap, &connections, stop).await;
             });
@@ -128,8 +130,8 @@ impl DataPlane {
 }
 
 async fn accept(
-    gateway: &Arc<Gateway>,
-    proxy: &Arc<HttpProxy<Arc<Gateway>>>,
+    gateway: &Gateway,
+    proxy: &Arc<HttpProxy<Gateway>>,
     listener: &TcpListener,
     cap: &Arc<Semaphore>,
     connections: &Arc<tokio::sync::Mutex<JoinSet<()>>>,
@@ -153,7 +155,7 @@ async fn accept(
                 continue;
             }
         };
-        let (gateway, proxy, stop) = (Arc::clone(gateway), Arc::clone(proxy), stop.clone());
+        let (gateway, proxy, stop) = (gateway.clone(), Arc::clone(proxy), stop.clone());
         let mut running = connections.lock().await;
         while running.try_join_next().is_some() {}
         running.spawn(async move {

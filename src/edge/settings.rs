@@ -44,7 +44,8 @@ pub struct EdgeParts {
 impl EdgeSettings {
     /// Puts them together.
     pub fn new(parts: EdgeParts) -> Self {
-        let upstream = |settings: UpstreamSettings| (settings.name.clone(), Arc::new(Upstream::new(settings)));
+        let upstream =
+            |settings: UpstreamSettings| (settings.name.clone(), Arc::new(Upstream::new(settings)));
         EdgeSettings {
             head: HeadLimits {
                 header_bytes: parts.header_bytes,

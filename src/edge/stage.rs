@@ -119,7 +119,10 @@ impl RequestContext {
         };
         let took = self.began.elapsed().as_secs_f64();
         let mut code = [0; 3];
-        metrics.requests.with_label_values(&[route, method_label(&self.method), digits(status, &mut code)]).inc();
+        metrics
+            .requests
+            .with_label_values(&[route, method_label(&self.method), digits(status, &mut code)])
+            .inc();
         metrics.request_duration.with_label_values(&[route]).observe(took);
         if decision != "local" {
             metrics.decisions.with_label_values(&[route, decision, denied]).inc();
@@ -129,7 +132,9 @@ impl RequestContext {
             Stage::Denied(denial) => (denial.principal.as_ref(), None),
             Stage::Unjudged | Stage::Local(_) => (None, None),
         };
-        if let (Some(upstream), Stage::Permitted(Passage { asked: Some(asked), .. })) = (upstream, &self.stage) {
+        if let (Some(upstream), Stage::Permitted(Passage { asked: Some(asked), .. })) =
+            (upstream, &self.stage)
+        {
             let spent = asked.elapsed().as_secs_f64();
             metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
         }

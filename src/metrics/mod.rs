@@ -81,25 +81,107 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Metrics {
-            requests: counters(r, "portcullis_requests_total", "Requests answered", &["route", "method", "code"])?,
-            decisions: counters(r, "portcullis_decisions_total", "Requests judged", &["route", "decision", "reason"])?,
-            request_duration: histograms(r, "portcullis_request_duration_seconds", "From the head to the end of the answer", "route")?,
-            upstream_duration: histograms(r, "portcullis_upstream_duration_seconds", "Spent on an upstream", "upstream")?,
-            tokens_minted: counters(r, "portcullis_tokens_minted_total", "Answers of the token endpoint", &["outcome"])?,
-            revocations: counters(r, "portcullis_revocations_total", "Revocations made", &["kind"])?,
-            revocation_set_size: int_gauges(r, "portcullis_revocation_set_size", "Revocations in memory", &["kind"])?,
-            revocation_apply: histogram(r, "portcullis_revocation_apply_seconds", "From durable to in force")?,
-            token_cache_hits: counter(r, "portcullis_token_cache_hits_total", "Verified tokens that were known")?,
-            token_cache_misses: counter(r, "portcullis_token_cache_misses_total", "Tokens that had to be verified")?,
-            token_cache_entries: int_gauge(r, "portcullis_token_cache_entries", "Verified tokens remembered")?,
-            open_connections: int_gauge(r, "portcullis_open_connections", "Connections of clients")?,
-            open_streams: int_gauge(r, "portcullis_open_streams", "Requests with a token under way")?,
-            streams_cut: counters(r, "portcullis_streams_cut_total", "Requests cut while under way", &["reason"])?,
-            upstream_up: int_gauges(r, "portcullis_upstream_up", "Whether an address could be reached", &["upstream", "address"])?,
-            store_commit: histogram(r, "portcullis_store_commit_seconds", "From asking for a change to its receipt")?,
+            requests: counters(
+                r,
+                "portcullis_requests_total",
+                "Requests answered",
+                &["route", "method", "code"],
+            )?,
+            decisions: counters(
+                r,
+                "portcullis_decisions_total",
+                "Requests judged",
+                &["route", "decision", "reason"],
+            )?,
+            request_duration: histograms(
+                r,
+                "portcullis_request_duration_seconds",
+                "From the head to the end of the answer",
+                "route",
+            )?,
+            upstream_duration: histograms(
+                r,
+                "portcullis_upstream_duration_seconds",
+                "Spent on an upstream",
+                "upstream",
+            )?,
+            tokens_minted: counters(
+                r,
+                "portcullis_tokens_minted_total",
+                "Answers of the token endpoint",
+                &["outcome"],
+            )?,
+            revocations: counters(
+                r,
+                "portcullis_revocations_total",
+                "Revocations made",
+                &["kind"],
+            )?,
+            revocation_set_size: int_gauges(
+                r,
+                "portcullis_revocation_set_size",
+                "Revocations in memory",
+                &["kind"],
+            )?,
+            revocation_apply: histogram(
+                r,
+                "portcullis_revocation_apply_seconds",
+                "From durable to in force",
+            )?,
+            token_cache_hits: counter(
+                r,
+                "portcullis_token_cache_hits_total",
+                "Verified tokens that were known",
+            )?,
+            token_cache_misses: counter(
+                r,
+                "portcullis_token_cache_misses_total",
+                "Tokens that had to be verified",
+            )?,
+            token_cache_entries: int_gauge(
+                r,
+                "portcullis_token_cache_entries",
+                "Verified tokens remembered",
+            )?,
+            open_connections: int_gauge(
+                r,
+                "portcullis_open_connections",
+                "Connections of clients",
+            )?,
+            open_streams: int_gauge(
+                r,
+                "portcullis_open_streams",
+                "Requests with a token under way",
+            )?,
+            streams_cut: counters(
+                r,
+                "portcullis_streams_cut_total",
+                "Requests cut while under way",
+                &["reason"],
+            )?,
+            upstream_up: int_gauges(
+                r,
+                "portcullis_upstream_up",
+                "Whether an address could be reached",
+                &["upstream", "address"],
+            )?,
+            store_commit: histogram(
+                r,
+                "portcullis_store_commit_seconds",
+                "From asking for a change to its receipt",
+            )?,
             store_revision: int_gauge(r, "portcullis_store_revision", "The revision in force")?,
-            config_reloads: counters(r, "portcullis_config_reloads_total", "Reloads of the configuration", &["outcome"])?,
-            access_log_lost: counter(r, "portcullis_access_log_lost_total", "Access log lines lost to a slow reader")?,
+            config_reloads: counters(
+                r,
+                "portcullis_config_reloads_total",
+                "Reloads of the configuration",
+                &["outcome"],
+            )?,
+            access_log_lost: counter(
+                r,
+                "portcullis_access_log_lost_total",
+                "Access log lines lost to a slow reader",
+            )?,
             started: gauge(r, "portcullis_start_time_seconds", "When the gateway began to serve")?,
             registry,
         })
@@ -118,7 +200,8 @@ impl Metrics {
 
 /// The label of a method: a closed set, whatever clients send.
 pub fn method_label(method: &str) -> &'static str {
-    const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
+    const KNOWN: [&str; 8] =
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
 }
 
@@ -126,7 +209,12 @@ fn counter(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounte
     registered(r, IntCounter::new(name, help)?)
 }
 
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     registered(r, IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
@@ -138,7 +226,12 @@ fn int_gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGaug
     registered(r, IntGauge::new(name, help)?)
 }
 
-fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+fn int_gauges(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
     registered(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }
 
@@ -146,7 +239,12 @@ fn histogram(r: &Registry, name: &str, help: &str) -> prometheus::Result<Histogr
     registered(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(SHORT.to_vec()))?)
 }
 
-fn histograms(r: &Registry, name: &str, help: &str, label: &str) -> prometheus::Result<HistogramVec> {
+fn histograms(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<HistogramVec> {
     let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
     registered(r, HistogramVec::new(options, &[label])?)
 }
@@ -169,7 +267,11 @@ mod tests {
         metrics.decisions.with_label_values(&["r", "allow", ""]).inc();
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
         assert!(text.contains("portcullis_build_info{version=\"0.0.0\"} 1"), "{text}");
-        assert!(text.contains("portcullis_decisions_total{decision=\"allow\",reason=\"\",route=\"r\"} 1"));
+        assert!(
+            text.contains(
+                "portcullis_decisions_total{decision=\"allow\",reason=\"\",route=\"r\"} 1"
+            )
+        );
         assert!(text.contains("process_resident_memory_bytes"));
     }
 

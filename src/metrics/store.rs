@@ -32,7 +32,8 @@ impl Store for MeteredStore {
     }
 
     fn observe(&self, observer: Arc<dyn Observer>) {
-        self.inner.observe(Arc::new(MeteredObserver { inner: observer, metrics: self.metrics.clone() }));
+        self.inner
+            .observe(Arc::new(MeteredObserver { inner: observer, metrics: self.metrics.clone() }));
     }
 
     async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {

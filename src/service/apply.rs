@@ -1,14 +1,17 @@
 //! Committed changes -> memory. The only writer of what the data plane reads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use super::admin_book::AdminBook;
 use super::directory::Directory;
 use super::trail::Trail;
 use crate::domain::{Credential, CredentialState};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
-use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, StoredKey};
-use crate::store::{Committed, Effect, Entry, Observer, Revision, Store, StoreError};
+use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
+use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
 
 /// What committed changes amount to.
 #[derive(Default)]
@@ -24,9 +27,9 @@ pub struct Memory {
     /// Who did what.
     pub trail: Trail,
     /// The signing keys as they lie in the store, sealed.
-    pub keys: parking_lot::Mutex<Vec<StoredKey>>,
+    pub keys: Mutex<Vec<StoredKey>>,
     /// The revision that all this is up to.
-    revision: std::sync::atomic::AtomicU64,
+    revision: AtomicU64,
 }
 
 /// Why the store could not be brought into memory.
@@ -57,13 +60,13 @@ impl Memory {
         if let Some(error) = fault {
             return Err(error.into());
         }
-        self.revision.store(revision, std::sync::atomic::Ordering::Release);
+        self.revision.store(revision, Ordering::Release);
         Ok(revision)
     }
 
     /// The revision that memory is up to.
     pub fn revision(&self) -> Revision {
-        self.revision.load(std::sync::atomic::Ordering::Acquire)
+        self.revision.load(Ordering::Acquire)
     }
 
     /// Takes one record in and cuts what it ends. Returns how much that was.
@@ -73,8 +76,12 @@ impl Memory {
             Record::RevokedToken(token) => {
                 self.revoked.revoke_token(token.jti, token.expires_at);
                 match token.client_id {
-                    Some(client) => self.streams.cut_client(client, CutReason::Revoked, |live| live.jti == token.jti),
-                    None => self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti),
+                    Some(client) => self
+                        .streams
+                        .cut_client(client, CutReason::Revoked, |live| live.jti == token.jti),
+                    None => {
+                        self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti)
+                    }
                 }
             }
             Record::CutOff(cut) => self.learn_cut_off(cut),
@@ -100,10 +107,15 @@ impl Memory {
         let client = credential.client_id;
         self.revoked.set_standing(client, Standing::of(&credential, revision));
         let ended = match credential.state {
-            CredentialState::Revoked(_) => self.streams.cut_client(client, CutReason::Revoked, |_| true),
-            CredentialState::Suspended => self.streams.cut_client(client, CutReason::Suspended, |_| true),
+            CredentialState::Revoked(_) => {
+                self.streams.cut_client(client, CutReason::Revoked, |_| true)
+            }
+            CredentialState::Suspended => {
+                self.streams.cut_client(client, CutReason::Suspended, |_| true)
+            }
             CredentialState::Active => {
-                let kept = |generation| credential.secrets.iter().any(|s| s.generation == generation);
+                let kept =
+                    |generation| credential.secrets.iter().any(|s| s.generation == generation);
                 self.streams.cut_client(client, CutReason::Revoked, |live| !kept(live.generation))
             }
         };
@@ -127,11 +139,12 @@ impl Memory {
         }
     }
 
-    fn forget(&self, key: &crate::store::Key) {
-        if let Some(jti) = crate::store::codec::revoked_token_of(key) {
-            self.revoked.forget_token(jti);
-        } else if let Some(name) = crate::store::codec::administrator_of(key) {
-            self.admins.remove(&name);
+    fn forget(&self, key: &Key) {
+        match RecordId::decode(key) {
+            Ok(RecordId::RevokedToken { jti, .. }) => self.revoked.forget_token(jti),
+            Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "a removed key can't be read"),
         }
     }
 }
@@ -149,7 +162,7 @@ impl Observer for Memory {
                 Effect::Deleted(key) => self.forget(key),
             }
         }
-        self.revision.store(change.revision, std::sync::atomic::Ordering::Release);
+        self.revision.store(change.revision, Ordering::Release);
         ended
     }
 }

@@ -46,8 +46,13 @@ impl Directory {
             Some(place) => by_age.range(..place),
             None => by_age.range(..),
         };
-        let mut found: Vec<Arc<Credential>> =
-            older.rev().map(|(_, c)| c).filter(|c| wanted(c)).take(limit.saturating_add(1)).cloned().collect();
+        let mut found: Vec<Arc<Credential>> = older
+            .rev()
+            .map(|(_, c)| c)
+            .filter(|c| wanted(c))
+            .take(limit.saturating_add(1))
+            .cloned()
+            .collect();
         let more = found.len() > limit;
         found.truncate(limit);
         (found, more)

@@ -34,7 +34,8 @@ impl Trail {
         let trail = self.0.read();
         let older = trail.range(..before.unwrap_or(Revision::MAX)).rev();
         let picked = older.filter(|(_, entry)| wanted(entry)).take(limit.saturating_add(1));
-        let mut found: Vec<_> = picked.map(|(revision, entry)| (*revision, entry.clone())).collect();
+        let mut found: Vec<_> =
+            picked.map(|(revision, entry)| (*revision, entry.clone())).collect();
         let more = found.len() > limit;
         found.truncate(limit);
         (found, more)
