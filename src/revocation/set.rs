@@ -99,9 +99,22 @@ impl RevocationSet {
         self.tokens.contains_key(jti.as_bytes())
     }
 
-    /// Forgets a token that can't be live any more.
-    pub fn forget_token(&self, jti: Jti) {
-        self.tokens.remove(jti.as_bytes());
+    /// Forgets a token, unless it is to be kept beyond `end`: one of several
+    /// revocations of it may go before the others.
+    pub fn forget_token(&self, jti: Jti, end: UnixTime) {
+        let end = u32::try_from(end.as_secs()).unwrap_or(u32::MAX);
+        self.tokens.remove_if(jti.as_bytes(), |_, until| *until <= end);
+    }
+
+    /// Up to `limit` tokens that nobody can take for live after `now`, each
+    /// with the time until which it was to be kept.
+    pub fn stale_tokens(&self, now: UnixTime, limit: usize) -> Vec<(Jti, UnixTime)> {
+        let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let stale = self.tokens.iter().filter(|entry| *entry.value() < now).take(limit);
+        let read = |entry: dashmap::mapref::multiple::RefMulti<'_, [u8; 16], u32>| {
+            (Jti::from_bytes(*entry.key()), UnixTime::from_secs(i64::from(*entry.value())))
+        };
+        stale.map(read).collect()
     }
 
     /// Kills all tokens of a credential that were issued before a time. The

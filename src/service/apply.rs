@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::admin_book::AdminBook;
 use super::directory::Directory;
 use super::trail::Trail;
-use crate::domain::{Credential, CredentialState};
+use crate::domain::{Credential, CredentialState, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
 use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
 use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
@@ -141,7 +141,10 @@ impl Memory {
 
     fn forget(&self, key: &Key) {
         match RecordId::decode(key) {
-            Ok(RecordId::RevokedToken { jti, .. }) => self.revoked.forget_token(jti),
+            Ok(RecordId::RevokedToken { hour, jti }) => {
+                let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
+                self.revoked.forget_token(jti, end);
+            }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a removed key can't be read"),

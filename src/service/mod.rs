@@ -7,10 +7,12 @@ mod admin_book;
 mod apply;
 mod context;
 mod directory;
+mod sweep;
 mod trail;
 
 pub use admin_book::AdminBook;
 pub use apply::{LoadError, Memory};
 pub use context::{Context, Minting};
 pub use directory::{Directory, Place};
+pub use sweep::sweep;
 pub use trail::Trail;

@@ -1,0 +1,71 @@
+//! What runs beside the requests: cutting what has run out, sweeping, gauges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::edge::DataPlane;
+use crate::metrics::Metrics;
+use crate::revocation::CutReason;
+use crate::service::{Context, sweep};
+
+/// A token's own end ends its streams within a second.
+const CUT_EVERY: Duration = Duration::from_millis(250);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Cuts requests whose token has run out.
+pub(super) async fn cut_expired(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(CUT_EVERY).await;
+        let now = context.now();
+        context.memory.streams.cut_any(CutReason::Expired, |client, live| {
+            let standing = context.memory.revoked.standing(client);
+            let credential_ended =
+                standing.and_then(|s| s.expires_at).is_some_and(|end| now >= end);
+            now >= live.ends_at || credential_ended
+        });
+    }
+}
+
+/// Forgets revocations of tokens that are dead by themselves.
+pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        while let Ok(1..) = sweep(&context).await {}
+    }
+}
+
+/// Brings the gauges up to date when somebody is about to read them.
+pub(super) fn gather(
+    context: Arc<Context>,
+    data: Arc<DataPlane>,
+    metrics: Metrics,
+) -> Arc<dyn Fn() + Send + Sync> {
+    // A new snapshot has a new cache, whose counts begin at zero.
+    let seen = Mutex::new((0, 0));
+    let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+    Arc::new(move || {
+        let memory = &context.memory;
+        let sizes = [
+            ("token", memory.revoked.token_count()),
+            ("cut_off", memory.revoked.cut_off_count()),
+        ];
+        for (kind, size) in sizes {
+            metrics.revocation_set_size.with_label_values(&[kind]).set(gauge(size));
+        }
+        metrics.open_streams.set(gauge(memory.streams.count()));
+        metrics.store_revision.set(i64::try_from(memory.revision()).unwrap_or(i64::MAX));
+        for (upstream, address, up) in data.upstream_health() {
+            metrics.upstream_up.with_label_values(&[&upstream, &address]).set(i64::from(up));
+        }
+        let world = context.world.load();
+        let (hits, misses) = (world.cache().hits(), world.cache().misses());
+        let mut seen = seen.lock();
+        let since = |now: u64, before: u64| if now >= before { now - before } else { now };
+        metrics.token_cache_hits.inc_by(since(hits, seen.0));
+        metrics.token_cache_misses.inc_by(since(misses, seen.1));
+        *seen = (hits, misses);
+        metrics.token_cache_entries.set(gauge(world.cache().len()));
+    })
+}

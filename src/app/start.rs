@@ -1,0 +1,315 @@
+//! From a configuration to a running gateway, and to its end.
+//!
+//! The order is a promise: open the store, load all of it, only then listen,
+//! only then be ready.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::background::{cut_expired, gather, sweep_again_and_again};
+use super::parts::{algorithm, edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::seal_file::{SealFileError, read_or_make};
+use crate::api::{Readiness, admin_router, ops_router};
+use crate::config::{Config, Engine};
+use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError, SecretHasher};
+use crate::edge::{DataPlane, bind};
+use crate::metrics::{AccessLog, MeteredStore, Metrics};
+use crate::service::{Context, LoadError, Memory, admins, keys};
+use crate::store::{MemoryStore, OpenError, SledOptions, SledStore, Store};
+use crate::token::{SealError, Sealer, derive_secret_hash_key};
+
+/// What a gateway takes from the world round it.
+pub struct Means {
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where unpredictable bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the access log goes.
+    pub log: Box<dyn Write + Send>,
+    /// A store that is open already, instead of the configured one: for tests
+    /// that make it fail.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+/// Why a gateway did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for what this version does not do.
+    #[error("the configuration asks for what this version does not do:\n  {}", .0.join("\n  "))]
+    NotBuilt(Vec<String>),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store can't be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The key file can't be had.
+    #[error(transparent)]
+    SealFile(#[from] SealFileError),
+    /// The sealing failed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The signing keys can't be had.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    /// The first administrator could not be made.
+    #[error("the first administrator could not be made: {0}")]
+    FirstAdmin(String),
+    /// An upstream's name has no address.
+    #[error("upstream {upstream:?}: the address {address:?} can't be resolved: {error}")]
+    Unresolved {
+        /// Which upstream.
+        upstream: String,
+        /// Which of its addresses.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// An address can't be listened on.
+    #[error("can't listen on {address} ({key}): {error}. Free the port, or name another address")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The key that says so.
+        key: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// There is no randomness to be had.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// A metric could not be registered.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The system refused a thread or a task.
+    #[error("the system refused a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where partners come in.
+    pub data: Vec<SocketAddr>,
+    /// Where administrators come in.
+    pub admin: SocketAddr,
+    /// Where metrics and health are.
+    pub metrics: SocketAddr,
+    /// With a store in memory: the key of a first super-admin.
+    pub first_admin: Option<AdminKey>,
+    /// State and means, for commands and tests in the same process.
+    pub context: Arc<Context>,
+    /// Whether it is ready, and why not.
+    pub readiness: Readiness,
+    counters: Metrics,
+    plane: Arc<DataPlane>,
+    store: Arc<dyn Store>,
+    log: Arc<AccessLog>,
+    serving: JoinHandle<()>,
+    beside: JoinSet<()>,
+    stop_beside: watch::Sender<bool>,
+}
+
+/// Opens the configured store. Blocks.
+pub(super) fn open_store(config: &crate::config::Store) -> Result<Arc<dyn Store>, StartError> {
+    Ok(match config.engine {
+        Engine::Sled => Arc::new(SledStore::open(SledOptions::new(&config.path))?),
+        Engine::Memory => Arc::new(MemoryStore::new()),
+        Engine::Etcd => return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()])),
+    })
+}
+
+/// Starts a gateway on the current runtime.
+///
+/// # Errors
+/// When anything at all is missing; then nothing serves.
+pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
+    refuse_what_is_not_built(&config)?;
+    let Config { server, admin, metrics: metrics_config, store: store_config, oauth, upstreams, roles, routes, .. } =
+        config;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
+    let Means { clock, entropy, log, store } = means;
+    let in_memory = store_config.engine == Engine::Memory && store.is_none();
+    let (seal_entropy, store_metrics) = (Arc::clone(&entropy), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = match store {
+            Some(store) => store,
+            None => open_store(&store_config)?,
+        };
+        let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, store_metrics));
+        let memory = Arc::new(Memory::default());
+        let revision = memory.load(store.as_ref())?;
+        let master = if in_memory {
+            let mut master = zeroize::Zeroizing::new([0; 32]);
+            seal_entropy.fill(master.as_mut())?;
+            master
+        } else {
+            read_or_make(&store_config.key_file, revision == 0, seal_entropy.as_ref())?
+        };
+        Ok::<_, StartError>((store, memory, master))
+    });
+    let (store, memory, master) =
+        opened.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
+    store.observe(Arc::clone(&memory) as Arc<dyn crate::store::Observer>);
+    let sealer = Sealer::new(&master)?;
+    let hasher = SecretHasher::new(&derive_secret_hash_key(&master));
+    let keyring = keys::prepare(
+        store.as_ref(),
+        &memory,
+        &sealer,
+        clock.as_ref(),
+        entropy.as_ref(),
+        algorithm(oauth.algorithm),
+        oauth.signing_key.as_ref(),
+    )
+    .await?;
+    let context = Arc::new(Context {
+        store: Arc::clone(&store),
+        memory,
+        world: ArcSwap::from_pointee(snapshot(&oauth, roles, routes, Arc::new(keyring))),
+        minting: ArcSwap::from_pointee(minting(&oauth)),
+        clock,
+        entropy: Arc::clone(&entropy),
+        hasher,
+        sealer,
+    });
+    let first_admin = if in_memory && context.memory.admins.is_empty() {
+        Some(first_admin(&context).await?)
+    } else {
+        None
+    };
+    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics).await?;
+    let log = Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
+    let mut id_start = [0; 8];
+    entropy.fill(&mut id_start)?;
+    let plane = Arc::new(DataPlane::new(
+        Arc::clone(&context),
+        settings,
+        metrics.clone(),
+        Arc::clone(&log),
+        u64::from_le_bytes(id_start),
+    ));
+    let listen = |address, key| {
+        bind(address).map_err(|error| StartError::Listen { address, key, error })
+    };
+    let mut listeners = Vec::new();
+    for address in &server.listen {
+        listeners.push(listen(*address, "server.listen")?);
+    }
+    let admin_listener = listen(admin.listen, "admin.listen")?;
+    let metrics_listener = listen(metrics_config.listen, "metrics.listen")?;
+    let local = |listener: &tokio::net::TcpListener, key, address| {
+        listener.local_addr().map_err(|error| StartError::Listen { address, key, error })
+    };
+    let mut data = Vec::new();
+    for (listener, address) in listeners.iter().zip(&server.listen) {
+        data.push(local(listener, "server.listen", *address)?);
+    }
+    let admin_address = local(&admin_listener, "admin.listen", admin.listen)?;
+    let metrics_address = local(&metrics_listener, "metrics.listen", metrics_config.listen)?;
+
+    let readiness = Readiness::new(Arc::clone(&store));
+    let stop_beside = watch::Sender::new(false);
+    let mut beside = JoinSet::new();
+    let admin_app = admin_router(Arc::clone(&context), readiness.clone(), metrics.clone());
+    let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
+    let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
+    for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
+        let mut stopped = stop_beside.subscribe();
+        beside.spawn(async move {
+            let end = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            let served = axum::serve(listener, app).with_graceful_shutdown(end).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "a listener ended");
+            }
+        });
+    }
+    beside.spawn(cut_expired(Arc::clone(&context)));
+    beside.spawn(sweep_again_and_again(Arc::clone(&context)));
+    let watched = Arc::clone(&plane);
+    beside.spawn(async move { watched.watch_upstreams().await });
+    let served = Arc::clone(&plane);
+    let drain = server.drain_timeout;
+    let serving = tokio::spawn(async move { served.serve(listeners, drain).await });
+    #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
+    metrics.started.set(context.now().as_secs() as f64);
+    readiness.ready();
+    Ok(Running {
+        data,
+        admin: admin_address,
+        metrics: metrics_address,
+        first_admin,
+        context,
+        readiness,
+        counters: metrics,
+        plane,
+        store,
+        log,
+        serving,
+        beside,
+        stop_beside,
+    })
+}
+
+/// The name of the super-admin that a store in memory begins with.
+const FIRST_ADMIN: &str = "first";
+
+async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::FirstAdmin(error.to_string());
+    let name = AdminName::new(FIRST_ADMIN).map_err(|error| failed(&error))?;
+    let made = admins::create(context, "gateway", name, AdminRole::SuperAdmin).await;
+    made.map(|(_, key)| key).map_err(|error| failed(&error))
+}
+
+impl Running {
+    /// Takes a new configuration on: routes, roles, upstreams, limits, token
+    /// lives. Addresses, the store and threads stay as they are. Requests under
+    /// way end as they began.
+    ///
+    /// # Errors
+    /// When it can't be taken on; then all stays as it was.
+    pub async fn reload(&self, config: Config) -> Result<(), StartError> {
+        let outcome = self.try_reload(config).await;
+        let word = if outcome.is_ok() { "ok" } else { "refused" };
+        self.counters.config_reloads.with_label_values(&[word]).inc();
+        outcome
+    }
+
+    async fn try_reload(&self, config: Config) -> Result<(), StartError> {
+        refuse_what_is_not_built(&config)?;
+        let keys = Arc::clone(self.context.world.load().keys());
+        let settings =
+            edge_settings(&config.server, &config.oauth, config.upstreams, &self.context, &self.counters)
+                .await?;
+        let world = snapshot(&config.oauth, config.roles, config.routes, keys);
+        self.plane.reload(settings);
+        self.context.minting.store(Arc::new(minting(&config.oauth)));
+        self.context.world.store(Arc::new(world));
+        Ok(())
+    }
+
+    /// Ends it: not ready, drain, write what waits, let go of everything.
+    pub async fn stop(mut self) {
+        self.readiness.not_ready("draining");
+        self.plane.stop();
+        let _ = self.serving.await;
+        self.stop_beside.send_replace(true);
+        // The listeners beside end by themselves; the loops never do.
+        let graceful = async { while self.beside.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_millis(200), graceful).await;
+        self.beside.shutdown().await;
+        let (store, log) = (self.store, self.log);
+        let _ = tokio::task::spawn_blocking(move || {
+            store.close();
+            log.close();
+        })
+        .await;
+    }
+}
