@@ -6,6 +6,7 @@
 //! error that names its key, never a default.
 
 pub mod key;
+mod parts;
 mod wire;
 
 #[cfg(test)]
@@ -189,5 +190,5 @@ pub fn audit(entry: &AuditEntry) -> Op {
 
 /// Writes a small thing of the gateway's own, such as the check of a seal.
 pub fn meta(name: &str, value: &[u8]) -> Op {
-    Op::Put { key: key::meta(name), value: wire::encode_raw(value) }
+    Op::Put { key: key::meta(name), value: parts::encode_raw(value) }
 }
