@@ -1,4 +1,5 @@
 //! Portcullis: a reverse-proxy authorization gateway on Pingora.
 
+pub mod config;
 pub mod domain;
 pub mod policy;
