@@ -1,0 +1,222 @@
+//! A configuration that holds: every value checked, every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{TokenPaths, Warning};
+use crate::domain::{Rate, Role, SecretText, UpstreamName};
+use crate::policy::RouteTable;
+
+/// All that one file says.
+#[derive(Debug)]
+pub struct Config {
+    /// The data plane.
+    pub server: Server,
+    /// The admin port.
+    pub admin: Admin,
+    /// The port of `/metrics`, `/healthz`, `/readyz`.
+    pub metrics: Metrics,
+    /// Where credentials, revocations and keys are kept.
+    pub store: Store,
+    /// Tokens and their endpoints.
+    pub oauth: Oauth,
+    /// Where requests go; names are unique.
+    pub upstreams: Vec<Upstream>,
+    /// The predefined roles; ids are unique.
+    pub roles: Vec<Role>,
+    /// The routes, compiled; each names one of `upstreams`.
+    pub routes: RouteTable,
+    /// What is allowed and likely not meant, in the order of the lines.
+    pub warnings: Vec<Warning>,
+}
+
+/// The data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Plain HTTP; may be empty if there is TLS. A port may be 0: the system picks one.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; 0: one per core.
+    pub threads: usize,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+    /// HTTPS.
+    pub tls: Option<Tls>,
+    /// What a client may send, and how long it may take.
+    pub limits: Limits,
+}
+
+/// HTTPS on the data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Where; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// Picked by SNI; never empty. The first one serves unknown names.
+    pub certificates: Vec<Certificate>,
+    /// Client certificates, if they are asked for.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// A certificate and its key: PEM files that exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Asking clients for certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The PEM file of the authorities that sign them.
+    pub ca: PathBuf,
+    /// True: no connection without one.
+    pub required: bool,
+}
+
+/// Limits for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest request head in bytes.
+    pub header_bytes: usize,
+    /// The longest request target in bytes.
+    pub target_bytes: usize,
+    /// The longest request body in bytes; 0: no limit. A route may have its own.
+    pub body_bytes: u64,
+    /// From the first byte of a head to its last.
+    pub header_timeout: Duration,
+    /// Between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where; plain HTTP.
+    pub listen: SocketAddr,
+}
+
+/// The port of metrics and probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where; plain HTTP, no key.
+    pub listen: SocketAddr,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// What keeps them.
+    pub engine: Engine,
+    /// The folder of the embedded engine.
+    pub path: PathBuf,
+    /// The file of the 32 random bytes that seal signing keys at rest; made at
+    /// first start.
+    pub key_file: PathBuf,
+}
+
+/// The engines of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Embedded, on disk.
+    Sled,
+    /// In memory: gone at exit.
+    Memory,
+    /// Shared by several nodes.
+    Etcd,
+}
+
+/// Tokens and their endpoints.
+#[derive(Clone, Debug)]
+pub struct Oauth {
+    /// `iss`: an http(s) URL without query and fragment (RFC 8414 section 2).
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// What new signing keys are made for.
+    pub algorithm: SigningAlgorithm,
+    /// The life of a token that asks for none; whole seconds.
+    pub token_ttl: Duration,
+    /// The longest life of a token; whole seconds, at least `token_ttl`.
+    pub max_token_ttl: Duration,
+    /// How far clocks may differ.
+    pub clock_skew: Duration,
+    /// The operator's own signing key, PKCS#8 in PEM; else one is made at first start.
+    pub signing_key: Option<SecretText>,
+    /// For each client at the token endpoint.
+    pub token_rate: Option<Rate>,
+    /// Where tokens are handed out; never empty.
+    pub token_paths: TokenPaths,
+    /// The legacy checker, if it is on; never one of `token_paths`.
+    pub token_info_path: Option<String>,
+}
+
+/// The signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA with P-256 and SHA-256.
+    Es256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name; a metric label.
+    pub name: UpstreamName,
+    /// `host:port`, each unique; never empty. Names are resolved by whoever connects.
+    pub addresses: Vec<String>,
+    /// HTTPS to the upstream. Always there with [`Protocol::H2`], never with [`Protocol::H2c`].
+    pub tls: Option<UpstreamTls>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What becomes of the Authorization header.
+    pub authorization: UpstreamAuthorization,
+    /// To a connection that can be used, TLS included.
+    pub connect_timeout: Duration,
+    /// To the response head, then between upload bytes; never on an open stream.
+    pub read_timeout: Duration,
+}
+
+/// HTTPS to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// What SNI says and the certificate must be for.
+    pub server_name: String,
+    /// The PEM file of the authorities to trust; the system's if none.
+    pub ca: Option<PathBuf>,
+    /// The certificate to show.
+    pub client_certificate: Option<Certificate>,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/2 in clear, with prior knowledge.
+    H2c,
+}
+
+/// What becomes of the client's Authorization header.
+#[derive(Clone, Debug)]
+pub enum UpstreamAuthorization {
+    /// It ends here.
+    Strip,
+    /// The upstream gets it too.
+    Forward,
+    /// The upstream gets this whole value instead; a valid header value.
+    Set(SecretText),
+}

@@ -1,0 +1,146 @@
+//! `[oauth]`: tokens and the paths that hand them out.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use super::check::rate;
+use super::files;
+use super::model::{Oauth, SigningAlgorithm};
+use super::read::Section;
+use super::server::{DAY, HOUR, SECOND};
+use super::token_path::{TokenPath, TokenPaths};
+use super::value::Value;
+use crate::policy::CanonicalPath;
+
+const ALGORITHMS: [(&str, SigningAlgorithm); 3] = [
+    ("EdDSA", SigningAlgorithm::EdDsa),
+    ("ES256", SigningAlgorithm::Es256),
+    ("RS256", SigningAlgorithm::Rs256),
+];
+const TOKEN_PATHS: [&str; 4] =
+    ["/oauth2/token", "/oauth/v2/token", "/v1/token", "/{account}/token"];
+/// The gateway's own, besides the token paths.
+const OWN_PATHS: [&str; 5] = [
+    "/oauth2/introspect",
+    "/oauth2/revoke",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-protected-resource",
+];
+/// Longer lives would keep revocations of single tokens for as long.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// `[oauth]`.
+pub(super) fn oauth(section: &Section<'_>) -> Oauth {
+    let issuer = section.need("issuer", "\"https://gateway.example.com\"", issuer);
+    let audience = section.or("audience", "campaign-api".to_owned(), |value| {
+        value.parsed("must be visible ASCII without spaces", |text| {
+            (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()))
+                .then(|| text.to_owned())
+        })
+    });
+    let algorithm =
+        section.or("algorithm", SigningAlgorithm::EdDsa, |value| value.word(&ALGORITHMS));
+    let max_token_ttl = section.or("max_token_ttl", DAY, ttl);
+    let token_ttl = section.or("token_ttl", max_token_ttl.min(12 * HOUR), |value| {
+        let wanted = ttl(value)?;
+        if wanted > max_token_ttl {
+            return value.wrong("must not be more than max_token_ttl (\"24h\" if left out)");
+        }
+        Some(wanted)
+    });
+    let clock_skew = section
+        .or("clock_skew", 30 * SECOND, |value| value.duration(Duration::ZERO..=600 * SECOND));
+    let signing_key = files::secret(section, "signing_key", "signing_key_file", |text| match text
+        .trim_start()
+        .starts_with("-----BEGIN PRIVATE KEY-----")
+    {
+        true => Ok(()),
+        false => Err("must be a private key in PKCS#8 PEM (\"-----BEGIN PRIVATE KEY-----\"); \
+                          openssl pkcs8 -topk8 -nocrypt makes one of other forms"),
+    });
+    let token_rate = section.get("token_rate", rate);
+    let token_paths = section.get("token_paths", token_paths).unwrap_or_else(|| {
+        TokenPaths::new(TOKEN_PATHS.iter().filter_map(|path| TokenPath::parse(path).ok()).collect())
+    });
+    let token_info_path = section.get("token_info_path", |value| {
+        let path = value.parsed("must be a plain path, such as \"/token\"", |text| {
+            let plain = CanonicalPath::parse(text).is_ok() && !text.contains(['{', '}']);
+            plain.then(|| text.to_owned())
+        })?;
+        if token_paths.iter().any(|other| other.template() == path) {
+            return value.wrong("must not be one of token_paths");
+        }
+        own(value, path)
+    });
+    Oauth {
+        issuer: issuer.unwrap_or_default(),
+        audience,
+        algorithm,
+        token_ttl,
+        max_token_ttl,
+        clock_skew,
+        signing_key,
+        token_rate,
+        token_paths,
+        token_info_path,
+    }
+}
+
+/// RFC 8414 section 2; `http` too, since TLS may end before the gateway.
+fn issuer(value: &Value<'_>) -> Option<String> {
+    let must = "must be an http or https URL without user, query and fragment";
+    let (text, uri) = value.parsed(must, |text| {
+        let uri: Uri = text.parse().ok()?;
+        let web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let plain = !text.contains(['?', '#', '@']) && uri.host().is_some_and(|h| !h.is_empty());
+        (web && plain).then(|| (text.to_owned(), uri))
+    })?;
+    let here = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if uri.scheme_str() == Some("http") && !here {
+        let message = "is no https URL: secrets and tokens would travel in clear";
+        value.reader.warn(&value.place, message);
+    }
+    Some(text)
+}
+
+fn ttl(value: &Value<'_>) -> Option<Duration> {
+    let ttl = value.duration(SECOND..=LONGEST)?;
+    if ttl.subsec_nanos() != 0 {
+        return value.wrong("must be whole seconds, as tokens count in them");
+    }
+    Some(ttl)
+}
+
+fn token_paths(value: &Value<'_>) -> Option<TokenPaths> {
+    let mut seen = Vec::new();
+    let paths = value.some("paths", |value| {
+        let path = value.name(TokenPath::parse)?;
+        if seen.contains(&path) {
+            return value.wrong("must be listed once");
+        }
+        own(value, path.template().to_owned())?;
+        seen.push(path.clone());
+        Some(path)
+    });
+    paths.map(TokenPaths::new)
+}
+
+fn own(value: &Value<'_>, path: String) -> Option<String> {
+    match OWN_PATHS.contains(&path.as_str()) {
+        true => value.wrong("must not be a path that the gateway answers otherwise"),
+        false => Some(path),
+    }
+}
+
+/// The paths that are never proxied.
+pub(super) fn reserved(oauth: Option<&Oauth>) -> Vec<TokenPath> {
+    let mut reserved: Vec<_> = OWN_PATHS
+        .into_iter()
+        .chain(oauth.and_then(|oauth| oauth.token_info_path.as_deref()))
+        .filter_map(|path| TokenPath::parse(path).ok())
+        .collect();
+    reserved.extend(oauth.into_iter().flat_map(|oauth| oauth.token_paths.iter()).cloned());
+    reserved
+}
