@@ -34,7 +34,7 @@ pub enum PathFault {
     /// `#`.
     #[error("the request target holds a fragment")]
     Fragment,
-    /// `//`.
+    /// `//`, and `/;x/`, which is `//` to who cuts parameters off.
     #[error("the path holds an empty segment")]
     EmptySegment,
     /// `.`, `..`, `..;x`.
@@ -149,8 +149,10 @@ fn check_segment(segment: &str) -> Result<(), PathFault> {
     }
     let name = segment.split(';').next().unwrap_or_default();
     let name = name.split("%3b").next().and_then(|name| name.split("%3B").next());
-    if matches!(name, Some("." | "..")) {
-        return Err(PathFault::DotSegment);
+    match name {
+        Some("." | "..") => return Err(PathFault::DotSegment),
+        Some("") => return Err(PathFault::EmptySegment),
+        _ => {}
     }
     let mut decoded = Vec::new();
     let mut rest = bytes;
@@ -167,8 +169,9 @@ fn check_segment(segment: &str) -> Result<(), PathFault> {
         rest = tail.get(2..).unwrap_or_default();
         match value {
             0x00..=0x1f | 0x7f | b'/' | b'\\' => return Err(PathFault::DangerousEscape),
-            // `%252e`: an upstream that decodes twice would see a dot.
-            b'%' if matches!(escape(rest), Some(0 | b'.' | b'/' | b'\\' | b'%')) => {
+            // `%252e`: an upstream that decodes twice would see a dot; after
+            // `..%253b` it would see a parameter and then a dot segment.
+            b'%' if matches!(escape(rest), Some(0 | b'.' | b'/' | b'\\' | b'%' | b';')) => {
                 return Err(PathFault::DangerousEscape);
             }
             _ if is_unreserved(value) => return Err(PathFault::NeedlessEscape),
@@ -209,14 +212,28 @@ pub(super) fn is_pchar(byte: u8) -> bool {
         )
 }
 
-/// The segment as a lenient server might read it: parameters cut off, escapes
-/// decoded. `None` when that changes nothing.
+/// The segment as a lenient server might read it: escapes decoded, twice if
+/// there are two layers, and parameters cut off. `None` when that changes nothing.
 pub(super) fn lenient_reading(segment: &str) -> Option<String> {
     if !segment.contains(['%', ';']) {
         return None;
     }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
+    let mut read = decode(segment.as_bytes());
+    loop {
+        let again = decode(&read);
+        if again == read {
+            break;
+        }
+        read = again;
+    }
+    let name = read.split(|byte| *byte == b';').next().unwrap_or_default();
+    let name = std::str::from_utf8(name).ok()?;
+    (name != segment).then(|| name.to_owned())
+}
+
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
     while let [first, tail @ ..] = rest {
         rest = tail;
         match escape(tail) {
@@ -227,9 +244,7 @@ pub(super) fn lenient_reading(segment: &str) -> Option<String> {
             _ => decoded.push(*first),
         }
     }
-    let text = String::from_utf8(decoded).ok()?;
-    let name = text.split(';').next().unwrap_or_default();
-    (name != segment).then(|| name.to_owned())
+    decoded
 }
 
 impl fmt::Debug for CanonicalPath<'_> {
@@ -293,6 +308,13 @@ mod tests {
             ("/a/..;x=1/b", DotSegment),
             ("/a/..%3b/b", DotSegment),
             ("/a/.;/b", DotSegment),
+            ("/a/..%253b/b", DangerousEscape),
+            ("/a/..%253Bx/b", DangerousEscape),
+            ("/;/a", EmptySegment),
+            ("/a/;x=1/b", EmptySegment),
+            ("/a/%3bx/b", EmptySegment),
+            ("/a/%3B", EmptySegment),
+            ("/a/;", EmptySegment),
             ("/a/%2e%2e/b", NeedlessEscape),
             ("/a/%2E./b", NeedlessEscape),
             ("/%61", NeedlessEscape),
@@ -352,7 +374,10 @@ mod tests {
         assert_eq!(lenient_reading("admin;x=1").as_deref(), Some("admin"));
         assert_eq!(lenient_reading("a%3Ab").as_deref(), Some("a:b"));
         assert_eq!(lenient_reading("admin%3Bx").as_deref(), Some("admin"));
+        assert_eq!(lenient_reading("%2561dm%2569n").as_deref(), Some("admin"));
+        assert_eq!(lenient_reading("admin%3B%25ff").as_deref(), Some("admin"));
         assert_eq!(lenient_reading("admin"), None);
+        assert_eq!(lenient_reading("100%"), None);
     }
 
     proptest! {
