@@ -82,7 +82,7 @@ fn find_route<'w>(
         Lookup::Found(route, rule) => Ok((route, rule)),
         Lookup::Nothing => Err(Denial::new(Reason::NoRoute)),
         Lookup::Ambiguous => Err(Denial::malformed(
-            "the path could be read as that of another route; write it without ';' and needless escapes",
+            "the path could be read as that of another route; write it without ';', needless escapes and a last '/'",
         )),
         Lookup::WrongMethod(routes) => {
             let mut denial = Denial::new(Reason::MethodNotAllowed);
