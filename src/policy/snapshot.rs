@@ -117,7 +117,11 @@ impl Snapshot {
         let no_environment = met.is_none();
         let environments = met.unwrap_or_else(|| token.environments().clone());
         let grant = Grant { scopes, environments };
-        let scope_text = grant.to_string();
+        let scope_text = if no_environment {
+            grant.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+        } else {
+            grant.to_string()
+        };
         Principal(Arc::new(Inner {
             revision: standing.revision,
             held: said.and(&awake),

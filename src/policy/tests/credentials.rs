@@ -102,3 +102,21 @@ fn a_role_that_left_the_configuration_grants_nothing() {
     let text = permit.principal().unwrap().scope_text();
     assert!(!text.contains("label.read") && text.contains("extra.read"), "{text}");
 }
+
+#[test]
+fn the_upstream_hears_of_no_right_that_was_lost() {
+    let world = World::new();
+    let ask = Ask::new("GET", "/v1/me")
+        .with(&token(|c| c.grant.environments = environments(["prod", "test"])));
+    let text = |world: &World| match judge(world, &ask) {
+        Decision::Allow(permit) => permit.principal().unwrap().scope_text().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert!(text(&world).ends_with("report.read env:prod env:test"), "{}", text(&world));
+    world.stand(|s| s.environments = environments(["test", "dev"]));
+    assert!(text(&world).ends_with("report.read env:test"), "{}", text(&world));
+    world.stand(|s| s.environments = environments(["dev"]));
+    assert!(text(&world).ends_with("report.read"), "{}", text(&world));
+    world.stand(|s| (s.roles.clear(), s.extra_scopes.clear()).0);
+    assert_eq!(text(&world), "");
+}
