@@ -145,7 +145,7 @@ fn authenticate(
     })?;
     trace.step("revocation", || "neither the token nor its credential is revoked".to_owned());
     match (verified, known) {
-        (None, Some(principal)) if principal.revision() == standing.revision => Ok(principal),
+        (None, Some(principal)) if principal.is_of(&standing) => Ok(principal),
         (verified, known) => {
             let checked = verified.or_else(|| known.map(|principal| principal.token().clone()));
             let checked = checked.ok_or_else(|| Denial::new(Reason::Revoked))?;

@@ -90,6 +90,18 @@ fn narrowing_takes_effect_on_a_cached_token() {
 }
 
 #[test]
+fn a_change_in_the_same_commit_counts_too() {
+    let world = World::new();
+    let ask = Ask::new("GET", "/v1/accounts/acme/labels").with(&token(|_| {}));
+    check(&world, &ask, "allow labels acme");
+    world.stand(|s| {
+        s.revision -= 1;
+        s.roles.clear();
+    });
+    check(&world, &ask, "deny insufficient_scope labels");
+}
+
+#[test]
 fn a_role_that_left_the_configuration_grants_nothing() {
     let without = roles().into_iter().filter(|role| role.id.as_str() != "operator").collect();
     let world = World::of(routes(), without);
