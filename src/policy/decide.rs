@@ -82,7 +82,7 @@ fn find_route<'w>(
         Lookup::Found(route, rule) => Ok((route, rule)),
         Lookup::Nothing => Err(Denial::new(Reason::NoRoute)),
         Lookup::Ambiguous => Err(Denial::malformed(
-            "the path could be read as that of another route; write it without ';' and needless escapes",
+            "the path could be read as that of another route; write it without ';', needless escapes and a last '/'",
         )),
         Lookup::WrongMethod(routes) => {
             let mut denial = Denial::new(Reason::MethodNotAllowed);
@@ -145,7 +145,7 @@ fn authenticate(
     })?;
     trace.step("revocation", || "neither the token nor its credential is revoked".to_owned());
     match (verified, known) {
-        (None, Some(principal)) if principal.revision() == standing.revision => Ok(principal),
+        (None, Some(principal)) if principal.is_of(&standing) => Ok(principal),
         (verified, known) => {
             let checked = verified.or_else(|| known.map(|principal| principal.token().clone()));
             let checked = checked.ok_or_else(|| Denial::new(Reason::Revoked))?;

@@ -13,6 +13,8 @@ mod request;
 mod route;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use access::Access;
 pub use decide::decide;

@@ -40,8 +40,8 @@ pub struct Principal(Arc<Inner>);
 
 struct Inner {
     token: VerifiedToken,
-    /// Of the standing this was worked out from.
-    revision: u64,
+    /// What this was worked out from.
+    standing: Arc<Standing>,
     /// What it may do now.
     held: ScopeBits,
     /// What it might do were its armed roles armed.
@@ -103,7 +103,7 @@ impl Snapshot {
 
     /// What `token` may do, given how its credential stands: never more than
     /// the token says, and never more than the credential still has.
-    pub(super) fn principal(&self, token: VerifiedToken, standing: &Standing) -> Principal {
+    pub(super) fn principal(&self, token: VerifiedToken, standing: &Arc<Standing>) -> Principal {
         let said = self.table.scopes.bits(token.scopes());
         let mut awake = self.table.scopes.bits(&standing.extra_scopes);
         let mut armed = ScopeBits::default();
@@ -117,9 +117,13 @@ impl Snapshot {
         let no_environment = met.is_none();
         let environments = met.unwrap_or_else(|| token.environments().clone());
         let grant = Grant { scopes, environments };
-        let scope_text = grant.to_string();
+        let scope_text = if no_environment {
+            grant.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+        } else {
+            grant.to_string()
+        };
         Principal(Arc::new(Inner {
-            revision: standing.revision,
+            standing: Arc::clone(standing),
             held: said.and(&awake),
             dormant: said.and(&armed),
             grant,
@@ -142,8 +146,10 @@ impl Principal {
         &self.0.scope_text
     }
 
-    pub(super) fn revision(&self) -> u64 {
-        self.0.revision
+    /// True if it was worked out from this very standing: a revision is not
+    /// enough, for one commit may change a credential twice.
+    pub(super) fn is_of(&self, standing: &Arc<Standing>) -> bool {
+        Arc::ptr_eq(&self.0.standing, standing)
     }
 
     pub(super) fn held(&self) -> &ScopeBits {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::access::ScopeIndex;
-use super::path::{CanonicalPath, lenient_reading};
+use super::path::{CanonicalPath, Segments, lenient_reading};
 use super::route::{MethodRule, Piece, Route, RouteFault, RouteSpec};
 
 /// All routes of a snapshot.
@@ -40,7 +40,7 @@ pub(crate) enum Lookup<'t> {
     /// The methods that are listed, in alphabetical order.
     WrongMethod(&'t [Arc<Route>]),
     Nothing,
-    /// A lenient upstream could take the path for that of a literal route.
+    /// A lenient upstream could take the path for that of another route.
     Ambiguous,
 }
 
@@ -92,11 +92,15 @@ impl RouteTable {
         path: CanonicalPath<'_>,
         method: &str,
     ) -> Lookup<'_> {
-        let mine = host.and_then(|host| self.tree_of(host)).map(|tree| tree.find(path));
-        let found = match mine {
-            None | Some(Find::Nothing) => self.any_host.find(path),
-            Some(found) => found,
-        };
+        let own = host.and_then(|host| self.tree_of(host));
+        let mut found = self.find(own, path.segments());
+        if let Find::Ends(ends) = found
+            && let Some(bare) = path.without_last_slash()
+            && !ends.iter().any(|route| route.template.ends_with('/'))
+            && matches!(self.find(own, bare), Find::Ends(other) if !std::ptr::eq(ends, other))
+        {
+            found = Find::Ambiguous;
+        }
         match found {
             Find::Nothing => Lookup::Nothing,
             Find::Ambiguous => Lookup::Ambiguous,
@@ -104,6 +108,13 @@ impl RouteTable {
                 .iter()
                 .find_map(|route| route.rule(method).map(|rule| Lookup::Found(route, rule)))
                 .unwrap_or(Lookup::WrongMethod(ends)),
+        }
+    }
+
+    fn find<'t>(&'t self, own: Option<&'t Tree>, segments: Segments<'_>) -> Find<'t> {
+        match own.map(|tree| tree.find(segments.clone())) {
+            None | Some(Find::Nothing) => self.any_host.find(segments),
+            Some(found) => found,
         }
     }
 
@@ -173,14 +184,14 @@ impl Tree {
         there
     }
 
-    fn find(&self, path: CanonicalPath<'_>) -> Find<'_> {
+    fn find(&self, segments: Segments<'_>) -> Find<'_> {
         match self.0.first() {
-            Some(root) => self.descend(root, path.segments()),
+            Some(root) => self.descend(root, segments),
             None => Find::Nothing,
         }
     }
 
-    fn descend<'t>(&'t self, node: &'t Node, mut rest: std::str::Split<'_, char>) -> Find<'t> {
+    fn descend<'t>(&'t self, node: &'t Node, mut rest: Segments<'_>) -> Find<'t> {
         let tail = rest.clone();
         let Some(segment) = rest.next() else {
             return if node.ends.is_empty() { Find::Nothing } else { Find::Ends(&node.ends) };
@@ -291,6 +302,41 @@ mod tests {
         assert_eq!(find(&table, None, "/lib/clear;x=1", "DELETE"), "400");
         assert_eq!(find(&table, None, "/lib/other;x=1", "DELETE"), "item");
         assert_eq!(find(&table, None, "/lib/caf%C3%A9", "DELETE"), "item");
+    }
+
+    /// Many servers take `/lib/clear/` for `/lib/clear`.
+    #[test]
+    fn a_last_slash_leads_round_no_route() {
+        let mut own = spec("own", "/own", &["GET"]);
+        own.host = Some("h".into());
+        let mut specs = vec![own];
+        for (name, path) in [
+            ("clear", "/lib/clear"),
+            ("file", "/lib/{dir}/{file}"),
+            ("rest", "/lib/{*rest}"),
+            ("listed", "/both/{x}"),
+            ("slashed", "/both/{x}/"),
+            ("below", "/both/{*rest}"),
+            ("all", "/{*rest}"),
+        ] {
+            specs.push(spec(name, path, &["GET"]));
+        }
+        let table = RouteTable::compile(specs).unwrap();
+        for (path, expected) in [
+            ("/lib/clear/", "400"),
+            ("/lib/a/b/", "400"),
+            ("/lib/other/", "rest"),
+            ("/lib/a/b/c/", "rest"),
+            ("/lib/", "all"),
+            ("/both/1", "listed"),
+            ("/both/1/", "slashed"),
+            ("/both/1/2/", "below"),
+            ("/own/", "400"),
+            ("/", "404"),
+        ] {
+            assert_eq!(find(&table, Some("h"), path, "GET"), expected, "{path}");
+        }
+        assert_eq!(find(&table, Some("other"), "/own/", "GET"), "all");
     }
 
     #[test]
