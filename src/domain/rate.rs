@@ -1,5 +1,6 @@
 //! How many requests in how long.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -14,6 +15,14 @@ pub struct Rate {
     pub count: NonZeroU32,
     /// In how long: a second, a minute or an hour.
     pub per: Duration,
+}
+
+impl Rate {
+    /// Orders rates, the one that allows least in the long run first.
+    pub fn strictness(a: &Rate, b: &Rate) -> Ordering {
+        let per_hour = |rate: &Rate| u64::from(rate.count.get()) * 3600 / rate.per.as_secs().max(1);
+        per_hour(a).cmp(&per_hour(b))
+    }
 }
 
 impl FromStr for Rate {

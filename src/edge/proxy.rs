@@ -109,6 +109,12 @@ impl Gateway {
         let guard = match (permit.principal(), &ctx.ticket) {
             (Some(principal), Some(ticket)) => {
                 let token = principal.token();
+                if let Some(rate) = principal.rate() {
+                    let rates = &self.context.memory.request_rates;
+                    rates.take(token.client_id(), rate, self.context.now()).map_err(|wait| {
+                        Denial { retry_after: Some(wait), ..denied(Reason::RateLimited, &permit) }
+                    })?;
+                }
                 let skew = self.context.world.load().expectations().clock_skew;
                 let streams = &self.context.memory.streams;
                 let ends = token.expires_at().plus(skew);
@@ -123,6 +129,10 @@ impl Gateway {
                         Refusal::Expired => Reason::Expired,
                     };
                     return Err(denied(reason, &permit));
+                }
+                let under_way = streams.count_of(token.client_id());
+                if principal.concurrency().is_some_and(|most| under_way > most as usize) {
+                    return Err(denied(Reason::RateLimited, &permit));
                 }
                 Some(guard)
             }

@@ -32,7 +32,8 @@ impl Reply {
             reply.add(ALLOW, &denial.allowed_methods.join(", "));
         }
         if matches!(reason, Reason::RateLimited | Reason::RevocationStale) {
-            reply.add(RETRY_AFTER, "1");
+            let wait = denial.retry_after.unwrap_or_default();
+            reply.add(RETRY_AFTER, &wait.as_millis().div_ceil(1000).max(1).to_string());
         }
         reply
     }

@@ -1,6 +1,7 @@
 //! What judging yields. Only a [`Permit`] opens the door to an upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::reason::Reason;
 use super::route::Route;
@@ -64,6 +65,8 @@ pub struct Denial {
     pub needed: Vec<Scope>,
     /// The methods that are listed, for `Allow` (RFC 9110 section 10.2.1).
     pub allowed_methods: Vec<String>,
+    /// How long to wait, where waiting helps (RFC 9110 section 10.2.3).
+    pub retry_after: Option<Duration>,
     /// What exactly was wrong with a malformed request. Safe to show.
     pub detail: Option<String>,
 }
@@ -77,6 +80,7 @@ impl Denial {
             principal: None,
             needed: Vec::new(),
             allowed_methods: Vec::new(),
+            retry_after: None,
             detail: None,
         }
     }

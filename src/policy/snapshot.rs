@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::access::ScopeBits;
 use super::table::RouteTable;
-use crate::domain::{Environments, Grant, Role, RoleId, Scope, ScopeSet};
+use crate::domain::{Environments, Grant, Rate, Role, RoleId, Scope, ScopeSet};
 use crate::revocation::Standing;
 use crate::token::{Expectations, Keyring, TokenCache, VerifiedToken};
 
@@ -49,6 +49,8 @@ struct Inner {
     grant: Grant,
     scope_text: String,
     no_environment: bool,
+    rate: Option<Rate>,
+    concurrency: Option<u32>,
 }
 
 impl Snapshot {
@@ -122,7 +124,12 @@ impl Snapshot {
         } else {
             grant.to_string()
         };
+        let roles = || self.roles.iter().filter(|role| standing.roles.contains(&role.id));
+        let strictest = roles().filter_map(|role| role.rate).min_by(Rate::strictness);
+        let fewest = roles().filter_map(|role| role.concurrency).min();
         Principal(Arc::new(Inner {
+            rate: standing.rate.or(strictest),
+            concurrency: standing.concurrency.or(fewest),
             standing: Arc::clone(standing),
             held: said.and(&awake),
             dormant: said.and(&armed),
@@ -168,6 +175,17 @@ impl Principal {
     /// Whether it may act in all environments.
     pub(super) fn may_enter_all(&self) -> bool {
         !self.0.no_environment && self.0.grant.environments == Environments::All
+    }
+
+    /// Its credential's own limit, else the strictest of its roles'.
+    pub fn rate(&self) -> Option<Rate> {
+        self.0.rate
+    }
+
+    /// How many requests its credential may have under way: its own limit,
+    /// else the strictest of its roles'.
+    pub fn concurrency(&self) -> Option<u32> {
+        self.0.concurrency
     }
 
     /// The scopes it holds, for people.

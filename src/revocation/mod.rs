@@ -8,6 +8,7 @@ mod set;
 mod standing;
 mod streams;
 
+pub(crate) use set::ById;
 pub use set::RevocationSet;
 pub use standing::{Refusal, Standing, StandingState};
 pub use streams::{CutReason, CutSlot, Live, StreamGuard, Streams};

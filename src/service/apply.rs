@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::admin_book::AdminBook;
 use super::directory::Directory;
+use super::rates::Rates;
 use super::trail::Trail;
 use crate::domain::{Credential, CredentialState, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
@@ -26,6 +27,10 @@ pub struct Memory {
     pub admins: AdminBook,
     /// Who did what.
     pub trail: Trail,
+    /// What each credential has left of its rate.
+    pub request_rates: Rates,
+    /// What each client has left of the token endpoint's rate.
+    pub token_rates: Rates,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
     /// The revision that all this is up to.

@@ -7,6 +7,7 @@ mod admin_book;
 mod apply;
 mod context;
 mod directory;
+mod rates;
 mod sweep;
 mod trail;
 
@@ -14,5 +15,6 @@ pub use admin_book::AdminBook;
 pub use apply::{LoadError, Memory};
 pub use context::{Context, Minting};
 pub use directory::{Directory, Place};
+pub use rates::Rates;
 pub use sweep::sweep;
 pub use trail::Trail;

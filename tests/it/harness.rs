@@ -1,0 +1,386 @@
+//! Starts the real gateway in this process, and the world round it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portcullis::app::{Means, Running, StartError, start};
+use portcullis::config;
+use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
+use portcullis::service::admins;
+use portcullis::store::Store;
+use serde_json::{Value, json};
+
+use crate::upstream::Upstream;
+
+/// Everything that was written to the access log.
+#[derive(Clone, Default)]
+pub struct LogBuffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for LogBuffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LogBuffer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    pub fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A gateway, its upstream, its clock and its log.
+pub struct Harness {
+    running: Option<Running>,
+    pub upstream: Upstream,
+    pub clock: Arc<ManualClock>,
+    pub log: LogBuffer,
+    pub folder: tempfile::TempDir,
+    pub http: reqwest::Client,
+    pub admin_key: String,
+    text: String,
+    store: Option<Arc<dyn Store>>,
+}
+
+/// A minted credential.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    pub client_id: String,
+    pub client_secret: String,
+}
+
+/// The routes that most tests use.
+pub const ROUTES: &str = r#"
+[[role]]
+id = "reader"
+label = "Get the tests information"
+description = "Reads campaigns"
+scopes = ["campaign.list", "campaign.read"]
+[[role]]
+id = "operator"
+label = "Manage status of every tests"
+description = "Runs and pauses"
+scopes = ["campaign.toggle", "campaign.schedule"]
+[[role]]
+id = "library"
+label = "Update the library"
+description = "Updates"
+scopes = ["library.update"]
+[[role]]
+id = "emergency"
+label = "Clear the library"
+description = "Empties the library"
+scopes = ["library.clear"]
+armed = true
+
+[[route]]
+name = "campaigns"
+path = "/v1/accounts/{account}/account_environments/{environment}/campaigns"
+upstream = "legacy"
+allow = { GET = "campaign.list", POST = "campaign.create" }
+[[route]]
+name = "campaign"
+path = "/v1/accounts/{account}/account_environments/{environment}/campaigns/{id}"
+upstream = "legacy"
+allow = { GET = "campaign.read", PATCH = "campaign.update", DELETE = "campaign.delete" }
+body_rules = { PATCH = [{ keys = ["status"], allow = "campaign.toggle" }] }
+[[route]]
+name = "projects"
+path = "/v1/accounts/{account}/projects"
+upstream = "legacy"
+allow = { GET = "campaign.list" }
+[[route]]
+name = "library"
+path = "/backend/accounts/{account}/tag-rebuild"
+upstream = "legacy"
+environment = "any"
+allow = { PATCH = "library.update" }
+[[route]]
+name = "clear"
+path = "/backend/accounts/{account}/tag-clear"
+upstream = "legacy"
+environment = "any"
+allow = { DELETE = "library.clear" }
+[[route]]
+name = "any"
+path = "/any/{account}/{*rest}"
+upstream = "legacy"
+environment = "any"
+allow = { GET = "@authenticated", POST = "@authenticated", PUT = "@authenticated", PATCH = "@authenticated", DELETE = "@authenticated", OPTIONS = "@authenticated" }
+body_bytes = 0
+[[route]]
+name = "small"
+path = "/small/{account}"
+upstream = "legacy"
+environment = "any"
+allow = { POST = "@authenticated" }
+body_bytes = "1KiB"
+[[route]]
+name = "query"
+path = "/resource-loader"
+upstream = "legacy"
+bind_query = { account = "account_id", environment = "account_environment_id" }
+allow = { POST = "campaign.list" }
+[[route]]
+name = "status"
+path = "/public/{*rest}"
+upstream = "legacy"
+allow = { GET = "@public", POST = "@public" }
+[[route]]
+name = "dead"
+path = "/dead/{account}/{*rest}"
+upstream = "dead"
+environment = "any"
+allow = { GET = "@authenticated", POST = "@authenticated" }
+"#;
+
+/// What a test may set before the start.
+pub struct Builder {
+    engine: &'static str,
+    routes: String,
+    server: String,
+    oauth: String,
+    upstream_extra: String,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl Builder {
+    pub fn engine(mut self, engine: &'static str) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(lines);
+        self
+    }
+
+    pub fn oauth(mut self, lines: &str) -> Self {
+        self.oauth.push_str(lines);
+        self
+    }
+
+    pub fn upstream(mut self, lines: &str) -> Self {
+        self.upstream_extra.push_str(lines);
+        self
+    }
+
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    pub async fn start(self) -> Harness {
+        let upstream = Upstream::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        // A port that refuses: bound once, then let go.
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = format!(
+            r#"
+[server]
+listen = ["127.0.0.1:0"]
+drain_timeout = "5s"
+{server}
+[admin]
+listen = "127.0.0.1:0"
+[metrics]
+listen = "127.0.0.1:0"
+[store]
+engine = "{engine}"
+path = "{path}"
+[oauth]
+issuer = "http://127.0.0.1:8080"
+audience = "campaign-api"
+token_info_path = "/token"
+{oauth}
+[[upstream]]
+name = "legacy"
+addresses = ["{legacy}"]
+{upstream_extra}
+[[upstream]]
+name = "dead"
+addresses = ["{dead}"]
+connect_timeout = "2s"
+{routes}
+"#,
+            server = self.server,
+            engine = self.engine,
+            path = folder.path().join("state").display(),
+            oauth = self.oauth,
+            legacy = upstream.address,
+            upstream_extra = self.upstream_extra,
+            routes = self.routes,
+        );
+        let mut harness = Harness {
+            running: None,
+            upstream,
+            clock: Arc::new(ManualClock::new(UnixTime::from_secs(1_795_316_400))),
+            log: LogBuffer::default(),
+            folder,
+            http: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            admin_key: String::new(),
+            text,
+            store: self.store,
+        };
+        harness.launch().await.unwrap();
+        let context = &harness.running().context;
+        let name = AdminName::new("root").unwrap();
+        let (_, key) = admins::create(context, "test", name, AdminRole::SuperAdmin).await.unwrap();
+        harness.admin_key = key.expose().to_owned();
+        harness
+    }
+}
+
+impl Harness {
+    pub fn builder() -> Builder {
+        Builder {
+            engine: "memory",
+            routes: ROUTES.to_owned(),
+            server: String::new(),
+            oauth: String::new(),
+            upstream_extra: String::new(),
+            store: None,
+        }
+    }
+
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    async fn launch(&mut self) -> Result<(), StartError> {
+        let config = config::parse(&self.text, Path::new("."))
+            .unwrap_or_else(|errors| panic!("the configuration of the test: {errors}"));
+        let means = Means {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            entropy: Arc::new(SystemEntropy),
+            log: Box::new(self.log.clone()),
+            store: self.store.clone(),
+        };
+        self.running = Some(start(config, means).await?);
+        Ok(())
+    }
+
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("the gateway runs")
+    }
+
+    /// Stops the gateway.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Stops the gateway and starts it again on the same store.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.launch().await.unwrap();
+    }
+
+    /// Starts again after [`Harness::stop`]; says why it can't.
+    pub async fn try_launch(&mut self) -> Result<(), StartError> {
+        self.launch().await
+    }
+
+    pub fn state_folder(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn data(&self) -> std::net::SocketAddr {
+        self.running().data[0]
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.data())
+    }
+
+    /// Asks the admin port as the first administrator.
+    pub async fn admin(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.running().admin);
+        let mut request =
+            self.http.request(method.parse().unwrap(), url).bearer_auth(&self.admin_key);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Mints a credential of account `acme`.
+    pub async fn mint(&self, roles: &[&str]) -> Minted {
+        self.mint_with(json!({ "name": "n", "account": "acme", "roles": roles })).await
+    }
+
+    pub async fn mint_with(&self, body: Value) -> Minted {
+        let (status, made) = self.admin("POST", "/v1/credentials", body).await;
+        assert_eq!(status, 201, "{made}");
+        let text = |key: &str| made[key].as_str().unwrap().to_owned();
+        Minted { client_id: text("client_id"), client_secret: text("client_secret") }
+    }
+
+    /// Trades a credential for a token.
+    pub async fn trade(&self, minted: &Minted) -> String {
+        let (status, answer) = self.try_trade(minted).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn try_trade(&self, minted: &Minted) -> (u16, Value) {
+        let body = json!({
+            "grant_type": "client_credentials",
+            "client_id": minted.client_id,
+            "client_secret": minted.client_secret,
+        });
+        let response = self.http.post(self.url("/oauth2/token")).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// A fresh credential's token.
+    pub async fn token(&self, roles: &[&str]) -> String {
+        self.trade(&self.mint(roles).await).await
+    }
+
+    /// Asks the data plane.
+    pub async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, Value) {
+        let mut request = self.http.request(method.parse().unwrap(), self.url(path));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.running().metrics);
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until the log has a line that `wanted` picks, and returns it.
+    pub async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let find = async {
+            loop {
+                if let Some(line) = self.log.lines().into_iter().rev().find(&wanted) {
+                    return line;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), find).await.unwrap_or_else(|_| {
+            panic!("no such line in the log:\n{}", self.log.text());
+        })
+    }
+}
