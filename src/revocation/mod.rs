@@ -7,6 +7,8 @@
 mod set;
 mod standing;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use set::RevocationSet;
 pub use standing::{Refusal, Standing, StandingState};
