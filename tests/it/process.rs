@@ -42,7 +42,8 @@ impl Process {
         );
         std::fs::write(folder.path().join("portcullis.toml"), text).unwrap();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut process = Process { child: None, folder, data, admin, metrics, key: String::new(), http };
+        let mut process =
+            Process { child: None, folder, data, admin, metrics, key: String::new(), http };
         let made = process.run(&["admin", "create", "--name", "root", "--role", "super-admin"]);
         assert!(made.status.success(), "{made:?}");
         process.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
@@ -173,7 +174,9 @@ async fn large_bodies_are_not_held() {
     const SIZE: usize = 100 << 20;
     let upstream = Upstream::start().await;
     let process = Process::start(upstream.address).await;
-    let made = process.admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]})).await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
     assert_eq!(process.ask(&token).await, 200);
     let before = process.memory("VmRSS");
@@ -202,17 +205,23 @@ async fn large_bodies_are_not_held() {
 async fn a_store_that_is_held_is_not_opened_twice() {
     let upstream = Upstream::start().await;
     let process = Process::start(upstream.address).await;
-    for args in [
-        &["admin", "create", "--name", "second", "--role", "viewer"][..],
-        &["serve"][..],
-    ] {
+    for args in [&["admin", "create", "--name", "second", "--role", "viewer"][..], &["serve"][..]] {
         let output = process.run(args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{args:?}");
         assert!(said.contains("admin"), "{args:?}: {said}");
         assert!(!said.contains("panic") && output.stdout.is_empty(), "{said}");
     }
-    assert_eq!(process.http.get(format!("http://{}/healthz", process.metrics)).send().await.unwrap().status(), 200);
+    assert_eq!(
+        process
+            .http
+            .get(format!("http://{}/healthz", process.metrics))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
 }
 
 /// With a flipped bit, a torn tail or a cut file the gateway does not start
@@ -222,7 +231,9 @@ async fn a_damaged_store_is_refused_with_the_way_out() {
     let upstream = Upstream::start().await;
     let mut process = Process::start(upstream.address).await;
     for _ in 0..20 {
-        let made = process.admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]})).await;
+        let made = process
+            .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+            .await;
         let path = format!("/v1/credentials/{}/revoke", made["client_id"].as_str().unwrap());
         process.admin(&path, json!({"reason": "r"})).await;
     }
@@ -233,7 +244,10 @@ async fn a_damaged_store_is_refused_with_the_way_out() {
     let damages: [(&str, Vec<u8>); 3] = [
         ("a cut file", whole[..whole.len() / 2].to_vec()),
         ("an empty file", Vec::new()),
-        ("garbage", whole.iter().enumerate().map(|(n, b)| if n <= used { b ^ 0x5a } else { *b }).collect()),
+        (
+            "garbage",
+            whole.iter().enumerate().map(|(n, b)| if n <= used { b ^ 0x5a } else { *b }).collect(),
+        ),
     ];
     for (what, bytes) in damages {
         std::fs::write(&db, bytes).unwrap();
@@ -254,10 +268,15 @@ async fn a_damaged_store_is_refused_with_the_way_out() {
 async fn sigterm_drains_and_ends_well() {
     let upstream = Upstream::start().await;
     let mut process = Process::start(upstream.address).await;
-    let made = process.admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]})).await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
     let mut raw = Raw::connect(process.data).await;
-    raw.send(format!("GET /any/acme/wait HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    raw.send(format!(
+        "GET /any/acme/wait HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
     upstream.wait_for(1).await;
     let mut idle = Raw::connect(process.data).await;
     let child = process.child.as_mut().unwrap();
