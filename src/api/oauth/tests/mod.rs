@@ -1,0 +1,1 @@
+//! Through the router, over a real store in memory.
