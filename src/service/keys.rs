@@ -211,3 +211,6 @@ fn make(
     change.ops.push(codec::audit(&entry));
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json as value};
 
 use super::error::Refusal;
-use super::paths::OwnPaths;
+use super::paths::{INTROSPECT, JWKS};
 use super::{Desk, json};
 use crate::policy::Snapshot;
 
@@ -28,8 +28,8 @@ impl Desk {
         let methods = value!(["client_secret_basic", "client_secret_post"]);
         let mut document = value!({
             "issuer": minting.issuer,
-            "jwks_uri": format!("{base}{}", OwnPaths::JWKS),
-            "introspection_endpoint": format!("{base}{}", OwnPaths::INTROSPECT),
+            "jwks_uri": format!("{base}{}", JWKS),
+            "introspection_endpoint": format!("{base}{}", INTROSPECT),
             "introspection_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_methods_supported": methods,
             "grant_types_supported": ["client_credentials"],

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::OauthPaths;
 use crate::policy::CanonicalPath;
 
-const INTROSPECT: &str = "/oauth2/introspect";
-const JWKS: &str = "/.well-known/jwks.json";
+pub(super) const INTROSPECT: &str = "/oauth2/introspect";
+pub(super) const JWKS: &str = "/.well-known/jwks.json";
 const SERVER: &str = "/.well-known/oauth-authorization-server";
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
@@ -50,14 +50,6 @@ impl Endpoint {
 pub(super) struct Found<'p> {
     pub(super) endpoint: Endpoint,
     pub(super) account: Option<&'p str>,
-}
-
-/// Where our own endpoints are, for the metadata.
-pub(super) struct OwnPaths;
-
-impl OwnPaths {
-    pub(super) const INTROSPECT: &'static str = INTROSPECT;
-    pub(super) const JWKS: &'static str = JWKS;
 }
 
 /// Segments, `None` for `{account}`.
