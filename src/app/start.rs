@@ -134,6 +134,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     let Means { clock, entropy, log, store } = means;
+    let key_file = store_config.key_file.display().to_string();
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (seal_entropy, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let opened = tokio::task::spawn_blocking(move || {
@@ -158,16 +159,16 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     store.observe(Arc::clone(&memory) as Arc<dyn crate::store::Observer>);
     let sealer = Sealer::new(&master)?;
     let hasher = SecretHasher::new(&derive_secret_hash_key(&master));
-    let keyring = keys::prepare(
-        store.as_ref(),
-        &memory,
-        &sealer,
-        clock.as_ref(),
-        entropy.as_ref(),
-        algorithm(oauth.algorithm),
-        oauth.signing_key.as_ref(),
-    )
-    .await?;
+    let means = keys::Means {
+        store: store.as_ref(),
+        memory: &memory,
+        sealer: &sealer,
+        master_key_file: &key_file,
+        clock: clock.as_ref(),
+        entropy: entropy.as_ref(),
+    };
+    let wanted = algorithm(oauth.algorithm);
+    let keyring = keys::prepare(means, Some(wanted), oauth.signing_key.as_ref()).await?;
     let context = Arc::new(Context {
         store: Arc::clone(&store),
         memory,
