@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::{HttpPersistentSettings, HttpServerApp};
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,12 +83,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Tells no, once, and closes. Without a denial it was too slow (408).
-async fn refuse(
-    gateway: &Gateway,
-    mut stream: Stream,
-    origin: Origin,
-    denial: Option<Denial>,
-) {
+async fn refuse(gateway: &Gateway, mut stream: Stream, origin: Origin, denial: Option<Denial>) {
     let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
     ctx.ticket = Some(Ticket { origin, slot: Arc::new(CutSlot::default()) });
     ctx.request_id = gateway.ids.next();

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use super::admin_book::AdminBook;
 use super::directory::Directory;
+use super::ledger::Ledger;
 use super::trail::Trail;
 use crate::domain::{Credential, CredentialState};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
@@ -26,6 +28,10 @@ pub struct Memory {
     pub admins: AdminBook,
     /// Who did what.
     pub trail: Trail,
+    /// The first receipts of what was revoked.
+    pub ledger: Ledger,
+    /// When secrets were last used; not of the store.
+    pub activity: Activity,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
     /// The revision that all this is up to.
@@ -75,16 +81,19 @@ impl Memory {
             Record::Credential(credential) => self.learn_credential(credential, entry.revision),
             Record::RevokedToken(token) => {
                 self.revoked.revoke_token(token.jti, token.expires_at);
-                match token.client_id {
+                let ended = match token.client_id {
                     Some(client) => self
                         .streams
                         .cut_client(client, CutReason::Revoked, |live| live.jti == token.jti),
                     None => {
                         self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti)
                     }
-                }
+                };
+                self.ledger.put_closed(entry.revision, ended);
+                self.ledger.put_token(&token, entry.revision);
+                ended
             }
-            Record::CutOff(cut) => self.learn_cut_off(cut),
+            Record::CutOff(cut) => self.learn_cut_off(cut, entry.revision),
             Record::SigningKey(key) => {
                 let mut keys = self.keys.lock();
                 keys.retain(|known| known.kid != key.kid);
@@ -99,7 +108,10 @@ impl Memory {
                 self.trail.put(revision, line);
                 0
             }
-            Record::Meta { .. } => 0,
+            Record::Meta { name, value } => {
+                self.ledger.put_meta(&name, &value);
+                0
+            }
         })
     }
 
@@ -119,13 +131,15 @@ impl Memory {
                 self.streams.cut_client(client, CutReason::Revoked, |live| !kept(live.generation))
             }
         };
-        self.directory.put(credential);
+        // Whoever finds it dead in the directory asks the ledger next.
+        self.ledger.put_closed(revision, ended);
+        self.directory.put(credential, revision);
         ended
     }
 
-    fn learn_cut_off(&self, cut: CutOff) -> usize {
+    fn learn_cut_off(&self, cut: CutOff, revision: Revision) -> usize {
         let before = cut.issued_before;
-        match cut.subject {
+        let ended = match cut.subject.clone() {
             CutOffSubject::Client(client) => {
                 self.revoked.cut_off_client(client, before);
                 self.streams.cut_client(client, CutReason::Revoked, |live| live.issued_at < before)
@@ -136,12 +150,18 @@ impl Memory {
                     live.account == account && live.issued_at < before
                 })
             }
-        }
+        };
+        self.ledger.put_closed(revision, ended);
+        self.ledger.put_cut_off(&cut, revision);
+        ended
     }
 
     fn forget(&self, key: &Key) {
         match RecordId::decode(key) {
-            Ok(RecordId::RevokedToken { jti, .. }) => self.revoked.forget_token(jti),
+            Ok(RecordId::RevokedToken { jti, .. }) => {
+                self.revoked.forget_token(jti);
+                self.ledger.forget_token(jti);
+            }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a removed key can't be read"),

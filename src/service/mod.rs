@@ -3,14 +3,48 @@
 //! A change goes through one door: `store.commit`, which returns when it is
 //! durable and [`Memory`] has taken it in. Nothing here knows HTTP.
 
+mod activity;
+mod actor;
 mod admin_book;
+mod admins;
 mod apply;
+mod audit;
+mod change;
 mod context;
+mod cut_off;
 mod directory;
+mod explain;
+mod fault;
+mod issue_credential;
+mod ledger;
+mod revoke;
+mod revoke_token;
+mod search;
+mod suspend;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod trail;
 
+pub use activity::Activity;
+pub use actor::Actor;
 pub use admin_book::AdminBook;
+pub use admins::{AdminError, CreatedAdmin, authenticate_admin, create_admin};
 pub use apply::{LoadError, Memory};
+pub use audit::audit;
+pub use change::ChangeError;
 pub use context::{Context, Minting};
+pub use cut_off::cut_off;
 pub use directory::{Directory, Place};
+pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, explain};
+pub use fault::FieldFault;
+pub use issue_credential::{
+    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
+};
+pub use ledger::{First, Ledger};
+pub use revoke::{Receipt, RevokeError, revoke_credential};
+pub use revoke_token::{TokenRef, revoke_token};
+pub use search::{Filter, search};
+pub use suspend::{resume, suspend};
 pub use trail::Trail;

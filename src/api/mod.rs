@@ -1,0 +1,1 @@
+//! Plain HTTP in and out.
