@@ -187,6 +187,9 @@ async fn send(
 ) -> pingora::Result<()> {
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;
+    if ctx.failure.is_empty() {
+        ctx.failure = reply.reason;
+    }
     reply.send(session).await
 }
 

@@ -235,7 +235,8 @@ connect_timeout = "2s"
         harness.launch().await.unwrap();
         let context = &harness.running().context;
         let name = AdminName::new("root").unwrap();
-        let made = create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await.unwrap();
+        let made =
+            create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await.unwrap();
         harness.admin_key = made.key.expose().to_owned();
         harness
     }
