@@ -1,1 +1,17 @@
-//! Plain HTTP in and out.
+//! Plain HTTP in and out: the admin port and the metrics port.
+//!
+//! Handlers translate and nothing more: what may be done, and how, is said by
+//! the use cases. Nothing here knows Pingora, the configuration or the disk.
+
+mod actor;
+mod admin;
+mod body;
+mod error;
+mod frame;
+mod ops;
+mod query;
+mod readiness;
+
+pub use admin::{admin_router, openapi};
+pub use ops::ops_router;
+pub use readiness::Readiness;
