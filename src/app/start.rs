@@ -120,7 +120,9 @@ pub(super) fn open_store(config: &crate::config::Store) -> Result<Arc<dyn Store>
     Ok(match config.engine {
         Engine::Sled => Arc::new(SledStore::open(SledOptions::new(&config.path))?),
         Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Etcd => return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()])),
+        Engine::Etcd => {
+            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
+        }
     })
 }
 
@@ -130,8 +132,17 @@ pub(super) fn open_store(config: &crate::config::Store) -> Result<Arc<dyn Store>
 /// When anything at all is missing; then nothing serves.
 pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
     refuse_what_is_not_built(&config)?;
-    let Config { server, admin, metrics: metrics_config, store: store_config, oauth, upstreams, roles, routes, .. } =
-        config;
+    let Config {
+        server,
+        admin,
+        metrics: metrics_config,
+        store: store_config,
+        oauth,
+        upstreams,
+        roles,
+        routes,
+        ..
+    } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     let Means { clock, entropy, log, store } = means;
     let key_file = store_config.key_file.display().to_string();
@@ -185,7 +196,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         None
     };
     let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics).await?;
-    let log = Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
+    let log =
+        Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
     entropy.fill(&mut id_start)?;
     let plane = Arc::new(DataPlane::new(
@@ -195,9 +207,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         Arc::clone(&log),
         u64::from_le_bytes(id_start),
     ));
-    let listen = |address, key| {
-        bind(address).map_err(|error| StartError::Listen { address, key, error })
-    };
+    let listen =
+        |address, key| bind(address).map_err(|error| StartError::Listen { address, key, error });
     let mut listeners = Vec::new();
     for address in &server.listen {
         listeners.push(listen(*address, "server.listen")?);
@@ -286,9 +297,14 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         refuse_what_is_not_built(&config)?;
         let keys = Arc::clone(self.context.world.load().keys());
-        let settings =
-            edge_settings(&config.server, &config.oauth, config.upstreams, &self.context, &self.counters)
-                .await?;
+        let settings = edge_settings(
+            &config.server,
+            &config.oauth,
+            config.upstreams,
+            &self.context,
+            &self.counters,
+        )
+        .await?;
         let world = snapshot(&config.oauth, config.roles, config.routes, keys);
         self.plane.reload(settings);
         self.context.minting.store(Arc::new(minting(&config.oauth)));
