@@ -160,6 +160,11 @@ impl Builder {
         self
     }
 
+    pub fn routes(mut self, routes: String) -> Self {
+        self.routes = routes;
+        self
+    }
+
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self
