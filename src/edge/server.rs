@@ -70,8 +70,12 @@ impl DataPlane {
         DataPlane { gateway, proxy, stop: watch::Sender::new(false) }
     }
 
-    /// Replaces the settings; requests under way end with the old ones.
-    pub fn reload(&self, settings: EdgeSettings) {
+    /// Replaces the settings; requests under way end with the old ones. What
+    /// was judged a moment ago may still go to an upstream that is dropped.
+    pub fn reload(&self, mut settings: EdgeSettings) {
+        for (name, upstream) in &self.gateway.settings.load().upstreams {
+            settings.upstreams.entry(name.clone()).or_insert_with(|| Arc::clone(upstream));
+        }
         self.gateway.settings.store(Arc::new(settings));
     }
 

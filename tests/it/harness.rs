@@ -149,7 +149,6 @@ pub struct Builder {
     engine: &'static str,
     routes: String,
     server: String,
-    oauth: String,
     upstream_extra: String,
     store: Option<Arc<dyn Store>>,
 }
@@ -167,11 +166,6 @@ impl Builder {
 
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
-        self
-    }
-
-    pub fn oauth(mut self, lines: &str) -> Self {
-        self.oauth.push_str(lines);
         self
     }
 
@@ -207,7 +201,6 @@ path = "{path}"
 issuer = "http://127.0.0.1:8080"
 audience = "campaign-api"
 token_info_path = "/token"
-{oauth}
 [[upstream]]
 name = "legacy"
 addresses = ["{legacy}"]
@@ -221,7 +214,6 @@ connect_timeout = "2s"
             server = self.server,
             engine = self.engine,
             path = folder.path().join("state").display(),
-            oauth = self.oauth,
             legacy = upstream.address,
             upstream_extra = self.upstream_extra,
             routes = self.routes,
@@ -253,7 +245,6 @@ impl Harness {
             engine: "memory",
             routes: ROUTES.to_owned(),
             server: String::new(),
-            oauth: String::new(),
             upstream_extra: String::new(),
             store: None,
         }

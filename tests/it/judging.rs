@@ -263,6 +263,7 @@ async fn a_credential_over_its_limits_is_429_and_others_are_free() {
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 429, "one at a time");
     h.upstream.release();
     assert_eq!(waiting.answer().await.unwrap().status, 200);
+    assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 200);
     let request =
         format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
     let answer = once(h.data(), request).await.unwrap();

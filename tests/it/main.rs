@@ -1,5 +1,12 @@
 //! The gateway over real sockets: real components, free ports, a manual clock.
 //! A test waits for a condition, never for a time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that is wrong should say so"
+)]
 
 mod forwarding;
 mod harness;
