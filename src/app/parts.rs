@@ -16,6 +16,13 @@ use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 /// What the configuration asks for and this version does not do. Nothing is
 /// silently left undone.
 pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError> {
+    let asked = not_built(config);
+    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
+}
+
+/// What a valid configuration asks for and this version does not do, each with
+/// what to do instead.
+pub fn not_built(config: &Config) -> Vec<String> {
     let mut asked = Vec::new();
     if config.server.tls.is_some() {
         asked.push("[server.tls]: this version serves plain HTTP only; end TLS in front of it".to_owned());
@@ -32,7 +39,7 @@ pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError
             asked.push(format!("upstream {name:?}: ca and client_certificate: use a publicly trusted certificate"));
         }
     }
-    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
+    asked
 }
 
 pub(super) fn algorithm(wanted: SigningAlgorithm) -> Algorithm {
