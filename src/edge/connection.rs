@@ -39,12 +39,7 @@ pub(crate) async fn serve(
     let mut draining = shutdown.clone();
     loop {
         let limits = gateway.settings.load().head;
-        let head = tokio::select! {
-            biased;
-            head = read_head(&mut stream, &limits) => head,
-            // An idle connection is no reason to wait at the end.
-            _ = draining.wait_for(|ending| *ending) => return,
-        };
+        let head = read_head(&mut stream, &limits, &mut draining).await;
         let head = match head {
             Ok(head) => head,
             Err(HeadEnd::Gone) => return,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,17 +43,24 @@ pub(crate) enum HeadEnd {
 const MAX_FIELDS: usize = 200;
 
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
+/// A connection that is idle when `draining` turns true is gone.
 pub(crate) async fn read_head(
     stream: &mut Stream,
     limits: &HeadLimits,
+    draining: &mut ShutdownWatch,
 ) -> Result<BytesMut, HeadEnd> {
     let mut buffer = BytesMut::with_capacity(4096);
     let mut deadline = Instant::now() + limits.idle_timeout;
     let mut scanned = 0;
     loop {
-        let read = timeout_at(deadline, stream.read_buf(&mut buffer)).await;
+        let is_idle = buffer.is_empty();
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(deadline, stream.read_buf(&mut buffer)) => read,
+            _ = draining.wait_for(|ending| *ending), if is_idle => return Err(HeadEnd::Gone),
+        };
         match read {
-            Err(_) if buffer.is_empty() => return Err(HeadEnd::Gone),
+            Err(_) if is_idle => return Err(HeadEnd::Gone),
             Err(_) => return Err(HeadEnd::TooSlow),
             Ok(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
             Ok(Ok(_)) => {}

@@ -1,5 +1,6 @@
 //! One page: the order in which a request is judged.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::access::{Access, Needs};
@@ -209,19 +210,21 @@ fn authorize(access: &Access, needs: &Needs, principal: &Principal) -> Result<()
 }
 
 /// The account and the environment that a request names.
-struct Bound {
-    account: Option<String>,
-    environment: Option<String>,
+struct Bound<'a> {
+    account: Option<Cow<'a, str>>,
+    environment: Option<Cow<'a, str>>,
 }
 
-impl Bound {
-    fn read(route: &Route, request: &RequestFacts<'_>) -> Result<Self, Denial> {
+impl<'a> Bound<'a> {
+    fn read(route: &Route, request: &RequestFacts<'a>) -> Result<Self, Denial> {
         let read = |binding: &Binding| match binding {
             Binding::Segment(place) => {
-                Ok(request.target.path().segments().nth(*place).map(str::to_owned))
+                // The route was found by this path, so the segment is there.
+                let segment = request.target.path().segments().nth(*place);
+                Ok(Some(Cow::Borrowed(segment.unwrap_or_default())))
             }
             Binding::Query(name) => match query_value(request.target.query(), name) {
-                QueryValue::Once(value) => Ok(Some(value)),
+                QueryValue::Once(value) => Ok(Some(Cow::Owned(value))),
                 QueryValue::NotOnce => Err(Denial::malformed(format!(
                     "the query parameter {name:?} must stand exactly once"
                 ))),

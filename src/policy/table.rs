@@ -127,7 +127,9 @@ impl RouteTable {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
-        self.by_host.get(name.trim_end_matches('.').to_ascii_lowercase().as_str())
+        let name = name.trim_end_matches('.');
+        let found = self.by_host.get(name);
+        found.or_else(|| self.by_host.get(name.to_ascii_lowercase().as_str()))
     }
 }
 

@@ -7,6 +7,8 @@
 mod set;
 mod standing;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use set::ById;
 pub use set::RevocationSet;

@@ -101,6 +101,18 @@ pub struct Live {
     slot: Arc<CutSlot>,
 }
 
+impl Live {
+    fn slot(&self) -> Arc<CutSlot> {
+        Arc::clone(&self.slot)
+    }
+}
+
+/// Never to be called under a lock of the registry: a cut wakes a task, and
+/// what that runs may drop a [`StreamGuard`].
+fn cut_all(picked: &[Arc<CutSlot>], reason: CutReason) -> usize {
+    picked.iter().filter(|slot| slot.cut(reason)).count()
+}
+
 /// All that is under way.
 #[derive(Default)]
 pub struct Streams {
@@ -137,18 +149,21 @@ impl Streams {
         reason: CutReason,
         which: impl Fn(&Live) -> bool,
     ) -> usize {
-        let Some(lives) = self.live.get(&client) else { return 0 };
-        lives.values().filter(|live| which(live) && live.slot.cut(reason)).count()
+        let picked = match self.live.get(&client) {
+            Some(lives) => lives.values().filter(|live| which(live)).map(Live::slot).collect(),
+            None => Vec::new(),
+        };
+        cut_all(&picked, reason)
     }
 
     /// Cuts whatever `which` picks, of anybody. Returns how many.
     pub fn cut_any(&self, reason: CutReason, which: impl Fn(ClientId, &Live) -> bool) -> usize {
-        let count =
-            |entry: dashmap::mapref::multiple::RefMulti<'_, ClientId, HashMap<u64, Live>>| {
-                let client = *entry.key();
-                entry.values().filter(|live| which(client, live) && live.slot.cut(reason)).count()
-            };
-        self.live.iter().map(count).sum()
+        let mut picked = Vec::new();
+        for entry in &self.live {
+            let mine = entry.values().filter(|live| which(*entry.key(), live));
+            picked.extend(mine.map(Live::slot));
+        }
+        cut_all(&picked, reason)
     }
 
     /// How many requests with a token are under way.

@@ -254,16 +254,24 @@ async fn a_credential_over_its_limits_is_429_and_others_are_free() {
     let minted = h.mint_with(limited).await;
     let (token, other) = (h.trade(&minted).await, h.token(&["reader"]).await);
     let mut waiting = crate::raw::Raw::connect(h.data()).await;
-    waiting.send(format!("GET /any/acme/wait HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    waiting
+        .send(format!(
+            "GET /any/acme/wait HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
     h.upstream.wait_for(1).await;
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 429, "one at a time");
     h.upstream.release();
     assert_eq!(waiting.answer().await.unwrap().status, 200);
-    let request = format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request =
+        format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
     let answer = once(h.data(), request).await.unwrap();
     assert_eq!((answer.status, answer.json()["error"].as_str()), (429, Some("rate_limited")));
     assert_eq!(answer.field("retry-after"), Some("30"));
-    h.logged(|line| line["reason"] == "rate_limited" && line["client_id"] == json!(minted.client_id)).await;
+    h.logged(|line| {
+        line["reason"] == "rate_limited" && line["client_id"] == json!(minted.client_id)
+    })
+    .await;
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&other)).await.0, 200);
     h.clock.advance(Duration::from_secs(30));
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 200);

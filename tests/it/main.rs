@@ -5,6 +5,7 @@ mod forwarding;
 mod harness;
 mod judging;
 mod malformed;
+mod process;
 mod raw;
 mod revocation;
 mod secrets;

@@ -1,0 +1,289 @@
+//! The real program in a process of its own: killed, measured, locked out.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::ROUTES;
+use crate::raw::Raw;
+use crate::upstream::Upstream;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// A gateway process, its files and its addresses.
+struct Process {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    data: SocketAddr,
+    admin: SocketAddr,
+    metrics: SocketAddr,
+    key: String,
+    http: reqwest::Client,
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Process {
+    async fn start(upstream: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, admin, metrics, dead) = (free(), free(), free(), free());
+        let text = format!(
+            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n[admin]\nlisten = \"{admin}\"\n\
+             [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
+             [oauth]\nissuer = \"http://{data}\"\naudience = \"a\"\n\
+             [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
+             [[upstream]]\nname = \"dead\"\naddresses = [\"{dead}\"]\n{ROUTES}",
+            folder.path().join("state").display(),
+        );
+        std::fs::write(folder.path().join("portcullis.toml"), text).unwrap();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let mut process =
+            Process { child: None, folder, data, admin, metrics, key: String::new(), http };
+        let made = process.run(&["admin", "create", "--name", "root", "--role", "super-admin"]);
+        assert!(made.status.success(), "{made:?}");
+        process.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        process.launch().await;
+        process
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("portcullis.toml")
+    }
+
+    /// Runs another command on the same configuration.
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(PROGRAM).args(args).arg("--config").arg(self.config()).output().unwrap()
+    }
+
+    async fn launch(&mut self) {
+        let child = Command::new(PROGRAM)
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(self.folder.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let url = format!("http://{}/readyz", self.metrics);
+        loop {
+            if let Ok(response) = self.http.get(&url).send().await
+                && response.status() == 200
+            {
+                return;
+            }
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("the gateway ended with {status}: {}", self.stderr());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn stderr(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    async fn admin(&self, path: &str, body: Value) -> Value {
+        let url = format!("http://{}{path}", self.admin);
+        let response = self.http.post(url).bearer_auth(&self.key).json(&body).send().await.unwrap();
+        let status = response.status();
+        let answer: Value = response.json().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    }
+
+    async fn trade(&self, made: &Value) -> (u16, Value) {
+        let body = json!({
+            "grant_type": "client_credentials",
+            "client_id": made["client_id"],
+            "client_secret": made["client_secret"],
+        });
+        let url = format!("http://{}/oauth2/token", self.data);
+        let response = self.http.post(url).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn ask(&self, token: &str) -> u16 {
+        let url = format!("http://{}/any/acme/x", self.data);
+        self.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+    }
+
+    /// A number of kilobytes from the kernel's account of the process.
+    fn memory(&self, key: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// `kill -9` right after the receipt, 50 times: always still revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_outlives_kill_9() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::start(upstream.address).await;
+    let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
+    let kept = process.admin("/v1/credentials", body.clone()).await;
+    let kept_token = process.trade(&kept).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut dead = Vec::new();
+    for round in 0..50 {
+        let made = process.admin("/v1/credentials", body.clone()).await;
+        let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+        assert_eq!(process.ask(&token).await, 200);
+        let receipt = if round % 2 == 0 {
+            let path = format!("/v1/credentials/{}/revoke", made["client_id"].as_str().unwrap());
+            process.admin(&path, json!({"reason": "r"})).await
+        } else {
+            process.admin("/v1/revocations", json!({"token": token})).await
+        };
+        process.kill();
+        assert!(receipt["revision"].is_u64(), "{receipt}");
+        process.launch().await;
+        dead.push(token);
+        assert_eq!(process.ask(dead.last().unwrap()).await, 401, "round {round}");
+    }
+    for token in &dead {
+        assert_eq!(process.ask(token).await, 401);
+    }
+    assert_eq!(process.ask(&kept_token).await, 200);
+    assert_eq!(process.trade(&kept).await.0, 200);
+}
+
+/// 100 MiB up and 100 MiB down, and the process grows by less than 32 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_are_not_held() {
+    const SIZE: usize = 100 << 20;
+    let upstream = Upstream::start().await;
+    let process = Process::start(upstream.address).await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(process.ask(&token).await, 200);
+    let before = process.memory("VmRSS");
+
+    let auth = format!("Host: h\r\nAuthorization: Bearer {token}\r\n");
+    let mut raw = Raw::connect(process.data).await;
+    raw.send(format!("POST /any/acme/up HTTP/1.1\r\n{auth}Content-Length: {SIZE}\r\n\r\n")).await;
+    let piece: Vec<u8> = (0..1 << 20).map(|n: u32| (n % 251) as u8).collect();
+    for _ in 0..SIZE / piece.len() {
+        raw.send(&piece).await;
+    }
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    let seen = upstream.last();
+    assert_eq!(seen.length, SIZE);
+    assert_eq!(seen.body[..piece.len()], piece);
+
+    raw.send(format!("GET /any/acme/bytes-{SIZE} HTTP/1.1\r\n{auth}\r\n")).await;
+    let answer = raw.answer().await.unwrap();
+    assert_eq!(answer.body.len(), SIZE);
+    assert!(answer.body.iter().enumerate().all(|(n, byte)| *byte == ((n % 65_536) % 251) as u8));
+    let after = process.memory("VmHWM");
+    assert!(after < before + 32 * 1024, "grew from {before} kB to {after} kB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_held_is_not_opened_twice() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(upstream.address).await;
+    for args in [&["admin", "create", "--name", "second", "--role", "viewer"][..], &["serve"][..]] {
+        let output = process.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{args:?}");
+        assert!(said.contains("admin"), "{args:?}: {said}");
+        assert!(!said.contains("panic") && output.stdout.is_empty(), "{said}");
+    }
+    assert_eq!(
+        process
+            .http
+            .get(format!("http://{}/healthz", process.metrics))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+}
+
+/// With a flipped bit, a torn tail or a cut file the gateway does not start
+/// quietly with less.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_refused_with_the_way_out() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::start(upstream.address).await;
+    for _ in 0..20 {
+        let made = process
+            .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+            .await;
+        let path = format!("/v1/credentials/{}/revoke", made["client_id"].as_str().unwrap());
+        process.admin(&path, json!({"reason": "r"})).await;
+    }
+    process.kill();
+    let db = process.folder.path().join("state/sled/db");
+    let whole = std::fs::read(&db).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let damages: [(&str, Vec<u8>); 3] = [
+        ("a cut file", whole[..whole.len() / 2].to_vec()),
+        ("an empty file", Vec::new()),
+        (
+            "garbage",
+            whole.iter().enumerate().map(|(n, b)| if n <= used { b ^ 0x5a } else { *b }).collect(),
+        ),
+    ];
+    for (what, bytes) in damages {
+        std::fs::write(&db, bytes).unwrap();
+        for snapshot in std::fs::read_dir(db.parent().unwrap()).unwrap().flatten() {
+            if snapshot.file_name().to_string_lossy().starts_with("snap") {
+                std::fs::remove_file(snapshot.path()).unwrap();
+            }
+        }
+        let output = process.run(&["serve"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{what}: {said}");
+        assert!(said.contains("damaged") && said.contains("backup"), "{what}: {said}");
+        assert!(!said.contains("panicked"), "{what}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_and_ends_well() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::start(upstream.address).await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut raw = Raw::connect(process.data).await;
+    raw.send(format!(
+        "GET /any/acme/wait HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
+    upstream.wait_for(1).await;
+    let mut idle = Raw::connect(process.data).await;
+    let child = process.child.as_mut().unwrap();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(idle.is_closed().await, "an idle connection is no reason to wait");
+    upstream.release();
+    assert_eq!(raw.answer().await.unwrap().status, 200, "what is under way gets its answer");
+    let status = process.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", process.stderr());
+}
