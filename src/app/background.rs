@@ -47,10 +47,8 @@ pub(super) fn gather(
     let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     Arc::new(move || {
         let memory = &context.memory;
-        let sizes = [
-            ("token", memory.revoked.token_count()),
-            ("cut_off", memory.revoked.cut_off_count()),
-        ];
+        let sizes =
+            [("token", memory.revoked.token_count()), ("cut_off", memory.revoked.cut_off_count())];
         for (kind, size) in sizes {
             metrics.revocation_set_size.with_label_values(&[kind]).set(gauge(size));
         }

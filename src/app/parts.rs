@@ -6,7 +6,9 @@ use tokio::net::lookup_host;
 
 use super::start::StartError;
 use crate::api::oauth::{OauthPaths, endpoints, router};
-use crate::config::{Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization};
+use crate::config::{
+    Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization,
+};
 use crate::edge::{AuthorizationPolicy, EdgeParts, EdgeSettings, Mount, UpstreamSettings};
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
@@ -25,7 +27,9 @@ pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError
 pub fn not_built(config: &Config) -> Vec<String> {
     let mut asked = Vec::new();
     if config.server.tls.is_some() {
-        asked.push("[server.tls]: this version serves plain HTTP only; end TLS in front of it".to_owned());
+        asked.push(
+            "[server.tls]: this version serves plain HTTP only; end TLS in front of it".to_owned(),
+        );
     }
     if config.store.engine == Engine::Etcd {
         asked.push("store.engine = \"etcd\": use \"sled\"".to_owned());
@@ -35,8 +39,14 @@ pub fn not_built(config: &Config) -> Vec<String> {
         if upstream.protocol != Protocol::Http1 {
             asked.push(format!("upstream {name:?}: protocol: use \"http1\""));
         }
-        if upstream.tls.as_ref().is_some_and(|tls| tls.ca.is_some() || tls.client_certificate.is_some()) {
-            asked.push(format!("upstream {name:?}: ca and client_certificate: use a publicly trusted certificate"));
+        if upstream
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.ca.is_some() || tls.client_certificate.is_some())
+        {
+            asked.push(format!(
+                "upstream {name:?}: ca and client_certificate: use a publicly trusted certificate"
+            ));
         }
     }
     asked

@@ -63,8 +63,12 @@ pub(super) fn read_or_make(
                 std::fs::create_dir_all(folder).map_err(fail("made"))?;
             }
             let mut options = OpenOptions::new();
-            let mut file =
-                options.write(true).create_new(true).mode(0o600).open(path).map_err(fail("made"))?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(fail("made"))?;
             let text: Zeroizing<String> =
                 Zeroizing::new(master.iter().map(|byte| format!("{byte:02x}")).collect());
             file.write_all(text.as_bytes()).map_err(fail("written"))?;
@@ -72,7 +76,9 @@ pub(super) fn read_or_make(
             file.sync_all().map_err(fail("written"))?;
             Ok(master)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(SealFileError::Missing(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(SealFileError::Missing(path.to_owned()))
+        }
         Err(error) => Err(fail("read")(error)),
     }
 }
@@ -97,11 +103,17 @@ mod tests {
     fn made_once_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/seal.key");
-        assert!(matches!(read_or_make(&path, false, &SystemEntropy), Err(SealFileError::Missing(_))));
+        assert!(matches!(
+            read_or_make(&path, false, &SystemEntropy),
+            Err(SealFileError::Missing(_))
+        ));
         let made = read_or_make(&path, true, &SystemEntropy).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(*read_or_make(&path, false, &SystemEntropy).unwrap(), *made);
         std::fs::write(&path, "zz").unwrap();
-        assert!(matches!(read_or_make(&path, true, &SystemEntropy), Err(SealFileError::Garbage(_))));
+        assert!(matches!(
+            read_or_make(&path, true, &SystemEntropy),
+            Err(SealFileError::Garbage(_))
+        ));
     }
 }

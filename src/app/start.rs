@@ -121,8 +121,17 @@ pub struct Running {
 /// When anything at all is missing; then nothing serves.
 pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
     refuse_what_is_not_built(&config)?;
-    let Config { server, admin, metrics: metrics_config, store: store_config, oauth, upstreams, roles, routes, .. } =
-        config;
+    let Config {
+        server,
+        admin,
+        metrics: metrics_config,
+        store: store_config,
+        oauth,
+        upstreams,
+        roles,
+        routes,
+        ..
+    } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     let Means { clock, entropy, log, store } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
@@ -137,15 +146,15 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     });
     let opened = opened.await?;
     let store = Arc::clone(&opened.store);
-    let context =
-        context(opened, &oauth, roles, routes, clock, Arc::clone(&entropy)).await?;
+    let context = context(opened, &oauth, roles, routes, clock, Arc::clone(&entropy)).await?;
     let first_admin = if in_memory && context.memory.admins.is_empty() {
         Some(first_admin(&context).await?)
     } else {
         None
     };
     let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics).await?;
-    let log = Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
+    let log =
+        Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
     entropy.fill(&mut id_start)?;
     let plane = Arc::new(DataPlane::new(
@@ -155,9 +164,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         Arc::clone(&log),
         u64::from_le_bytes(id_start),
     ));
-    let listen = |address, key| {
-        bind(address).map_err(|error| StartError::Listen { address, key, error })
-    };
+    let listen =
+        |address, key| bind(address).map_err(|error| StartError::Listen { address, key, error });
     let mut listeners = Vec::new();
     for address in &server.listen {
         listeners.push(listen(*address, "server.listen")?);
@@ -251,9 +259,14 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         refuse_what_is_not_built(&config)?;
         let keys = Arc::clone(self.context.world.load().keys());
-        let settings =
-            edge_settings(&config.server, &config.oauth, config.upstreams, &self.context, &self.counters)
-                .await?;
+        let settings = edge_settings(
+            &config.server,
+            &config.oauth,
+            config.upstreams,
+            &self.context,
+            &self.counters,
+        )
+        .await?;
         let world = snapshot(&config.oauth, config.roles, config.routes, keys);
         self.plane.reload(settings);
         self.context.minting.store(Arc::new(minting(&config.oauth)));

@@ -27,7 +27,9 @@ pub(super) fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StartEr
     Ok(match config.engine {
         Engine::Sled => Arc::new(SledStore::open(SledOptions::new(&config.path))?),
         Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Etcd => return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()])),
+        Engine::Etcd => {
+            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
+        }
     })
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Audit, Credential, CredentialQuery, NewCredential, OneCredential, Page, Port, Token};
+use super::args::{
+    Audit, Credential, CredentialQuery, NewCredential, OneCredential, Page, Port, Token,
+};
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::{AdminPort, segment};
@@ -42,13 +44,8 @@ const DETAILS: &[Column] = &[
     ("reason", "revoked_reason"),
 ];
 
-const TRAIL: &[Column] = &[
-    ("AT", "at"),
-    ("WHO", "actor"),
-    ("WHAT", "action"),
-    ("TO WHAT", "target"),
-    ("WHY", "reason"),
-];
+const TRAIL: &[Column] =
+    &[("AT", "at"), ("WHO", "actor"), ("WHAT", "action"), ("TO WHAT", "target"), ("WHY", "reason")];
 
 /// `credential …`
 pub(super) fn credential(command: &Credential) -> Outcome {
@@ -90,7 +87,8 @@ pub(super) fn audit(command: &Audit) -> Outcome {
     let Audit::List { q, page, port } = command;
     let admin = AdminPort::from_env(&port.admin_url)?;
     let limit = page.limit.map(|limit| limit.to_string());
-    let query = [("q", q.as_deref()), ("limit", limit.as_deref()), ("cursor", page.cursor.as_deref())];
+    let query =
+        [("q", q.as_deref()), ("limit", limit.as_deref()), ("cursor", page.cursor.as_deref())];
     let found = admin.get("/v1/audit", &query)?;
     show_list(port, &found, TRAIL, "nothing was done yet that matches");
     Ok(DONE)
@@ -191,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_receipt_reads_as_a_sentence() {
-        let receipt = json!({"revision": 7, "revoked_at": "2030-01-01T00:00:00Z", "streams_closed": 2});
+        let receipt =
+            json!({"revision": 7, "revoked_at": "2030-01-01T00:00:00Z", "streams_closed": 2});
         assert_eq!(
             receipt_words(&receipt),
             "at 2030-01-01T00:00:00Z, revision 7, 2 open streams or requests cut"

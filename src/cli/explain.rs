@@ -137,7 +137,11 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
     let steps = explanation.get("steps").and_then(Value::as_array).into_iter().flatten();
     for (place, step) in steps.enumerate() {
         let name = text(step, "name").or_else(|| text(step, "step")).unwrap_or_default();
-        lines.push(format!("  {}. {name:<24} {}", place + 1, text(step, "text").unwrap_or_default()));
+        lines.push(format!(
+            "  {}. {name:<24} {}",
+            place + 1,
+            text(step, "text").unwrap_or_default()
+        ));
     }
     if text(explanation, "decision").as_deref() == Some("allow") {
         let upstream = text(explanation, "upstream").unwrap_or_default();
@@ -169,7 +173,9 @@ fn advice(reason: &str) -> &'static str {
         "method_not_allowed" => "list the method in the route's allow",
         "token_missing" => "give the token with --token",
         "token_malformed" => "give one whole access token, without \"Bearer\"",
-        "unknown_key" | "bad_signature" => "mint a token at this gateway; is the store the right one?",
+        "unknown_key" | "bad_signature" => {
+            "mint a token at this gateway; is the store the right one?"
+        }
         "wrong_issuer" | "wrong_audience" => {
             "oauth.issuer or oauth.audience differ from when it was minted: mint a new one"
         }
@@ -197,7 +203,13 @@ mod tests {
             &json!({"decision": "deny", "status": 403, "reason": "insufficient_scope",
                 "needed": ["library.clear"], "steps": [{"name": "route", "text": "clear (/x)"}]}),
         );
-        for part in ["1. route", "clear (/x)", "deny: insufficient_scope (403)", "it takes: library.clear", "what to do: give"] {
+        for part in [
+            "1. route",
+            "clear (/x)",
+            "deny: insufficient_scope (403)",
+            "it takes: library.clear",
+            "what to do: give",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -77,8 +77,10 @@ impl Inventory {
         for ((what, old), (_, new)) in self.parts.iter().zip(&new.parts) {
             let added = new.keys().filter(|name| !old.contains_key(*name)).count();
             let removed = old.keys().filter(|name| !new.contains_key(*name)).count();
-            let changed =
-                new.iter().filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now)).count();
+            let changed = new
+                .iter()
+                .filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now))
+                .count();
             let counts = [(added, "added"), (removed, "removed"), (changed, "changed")];
             for (number, verb) in counts.into_iter().filter(|(number, _)| *number > 0) {
                 words.push(format!("{} {verb}", count(number, what)));
@@ -111,10 +113,7 @@ mod tests {
             .replace("token_ttl = \"12h\"", "token_ttl = \"6h\"")
             .replace("127.0.0.1:8081", "127.0.0.1:8091");
         let (words, waiting) = old.changes(&of(&new));
-        assert_eq!(
-            words,
-            "1 route added, 1 route removed, 1 role changed, 1 setting changed"
-        );
+        assert_eq!(words, "1 route added, 1 route removed, 1 role changed, 1 setting changed");
         assert_eq!(waiting, ["admin.listen"]);
     }
 }

@@ -19,7 +19,9 @@ pub(super) fn start(default: &str) -> WorkerGuard {
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
     let (filter, fault) = filter(asked.as_deref(), default);
     if let Some(fault) = fault {
-        out::note(format_args!("warning: {VARIABLE} is not understood ({fault}); using {default:?}"));
+        out::note(format_args!(
+            "warning: {VARIABLE} is not understood ({fault}); using {default:?}"
+        ));
     }
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let subscriber = tracing_subscriber::fmt()

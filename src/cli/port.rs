@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use ureq::http::{Method, Request};
+use http::{Method, Request};
 
 use super::failure::Usage;
 use super::out::plain;
@@ -122,9 +122,12 @@ impl AdminPort {
     /// When the address is none.
     pub(super) fn new(base: &str, key: &str) -> anyhow::Result<Self> {
         let base = base.trim_end_matches('/');
-        let uri: ureq::http::Uri = base.parse().ok().filter(|_| base.contains("://")).ok_or_else(|| {
-            Usage(format!("{base:?} is no address of an admin port; one looks like {DEFAULT_URL}"))
-        })?;
+        let uri: http::Uri =
+            base.parse().ok().filter(|_| base.contains("://")).ok_or_else(|| {
+                Usage(format!(
+                    "{base:?} is no address of an admin port; one looks like {DEFAULT_URL}"
+                ))
+            })?;
         let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let key = SecretText::new(key.to_owned());
         Ok(AdminPort { base: base.to_owned(), key, http: Http::build(local) })
@@ -193,7 +196,9 @@ fn refusal(answer: &Answer) -> String {
         _ => {}
     }
     match answer.status {
-        401 => words.push_str(&format!("\n{KEY_VARIABLE} holds a key that this gateway does not know")),
+        401 => {
+            words.push_str(&format!("\n{KEY_VARIABLE} holds a key that this gateway does not know"))
+        }
         403 => words.push_str("\nask an administrator with a higher role"),
         _ => {}
     }
@@ -210,7 +215,8 @@ mod tests {
 
     #[test]
     fn refusals_name_the_fields() {
-        let answer = |status, body: Value| refusal(&Answer { status, text: body.to_string(), body });
+        let answer =
+            |status, body: Value| refusal(&Answer { status, text: body.to_string(), body });
         let bad = json!({"error": "invalid_request", "error_description": "Some fields are wrong.",
             "request_id": "r1", "fields": {"account": "must not be empty", "roles": "unknown \u{7}"}});
         assert_eq!(

@@ -102,7 +102,9 @@ async fn run(file: &Path, config: Config) -> Outcome {
     while signals.next().await == Asked::Reload {
         reload(file, &running, &mut inventory).await;
     }
-    out::note("ending: not ready any more, waiting for requests in flight; a second signal ends at once");
+    out::note(
+        "ending: not ready any more, waiting for requests in flight; a second signal ends at once",
+    );
     tokio::select! {
         () = running.stop() => {
             out::note("ended; nothing was lost");

@@ -46,7 +46,12 @@ pub(super) fn router() -> Router {
         .with_state(legacy)
 }
 
-async fn list_core(legacy: State<Legacy>, Path(a): Path<String>, pages: Pages, who: HeaderMap) -> Answer {
+async fn list_core(
+    legacy: State<Legacy>,
+    Path(a): Path<String>,
+    pages: Pages,
+    who: HeaderMap,
+) -> Answer {
     with(&legacy, &a, |account| {
         let page = Page::of(&pages, account.tests.all().len());
         let link = |number: usize| {
@@ -63,7 +68,12 @@ async fn list_core(legacy: State<Legacy>, Path(a): Path<String>, pages: Pages, w
     })
 }
 
-async fn list_v1(legacy: State<Legacy>, Path(a): Path<String>, pages: Pages, who: HeaderMap) -> Answer {
+async fn list_v1(
+    legacy: State<Legacy>,
+    Path(a): Path<String>,
+    pages: Pages,
+    who: HeaderMap,
+) -> Answer {
     with(&legacy, &a, |account| {
         let page = Page::of(&pages, account.tests.all().len());
         Ok(Json(json!({
@@ -128,7 +138,12 @@ async fn delete(legacy: State<Legacy>, Path((a, t)): Path<(String, u64)>) -> Ans
     with(&legacy, &a, |account| gone(&mut account.tests, t))
 }
 
-async fn members(legacy: State<Legacy>, Path(a): Path<String>, pages: Pages, who: HeaderMap) -> Answer {
+async fn members(
+    legacy: State<Legacy>,
+    Path(a): Path<String>,
+    pages: Pages,
+    who: HeaderMap,
+) -> Answer {
     with(&legacy, &a, |account| {
         let page = Page::of(&pages, account.members.all().len());
         Ok(Json(json!({
@@ -149,7 +164,11 @@ async fn invite(legacy: State<Legacy>, Path(a): Path<String>, Json(member): Json
     })
 }
 
-async fn member(legacy: State<Legacy>, Path((a, u)): Path<(String, u64)>, who: HeaderMap) -> Answer {
+async fn member(
+    legacy: State<Legacy>,
+    Path((a, u)): Path<(String, u64)>,
+    who: HeaderMap,
+) -> Answer {
     with(&legacy, &a, |account| shown(account.members.get(u), &who))
 }
 

@@ -120,9 +120,10 @@ impl Account {
 
     /// A number that changes with the script.
     pub(super) fn checksum(&self) -> String {
-        let sum = self.script.bytes().fold(0_u32, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-        });
+        let sum = self
+            .script
+            .bytes()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         format!("{sum:08x}")
     }
 }

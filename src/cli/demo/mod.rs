@@ -163,9 +163,13 @@ fn guide(scene: &Scene, minted: &[Minted]) -> String {
     let bearer = "-H \"Authorization: Bearer $TOKEN\"";
     let reader = minted.first().map_or("", |reader| &reader.client_id);
     let list = format!("curl -i {gateway}/api/core/accounts/{ACCOUNT}/tests {bearer}");
-    let clear = format!("curl -i -X DELETE {gateway}/backend/accounts/{ACCOUNT}/tag-clear {bearer}");
+    let clear =
+        format!("curl -i -X DELETE {gateway}/backend/accounts/{ACCOUNT}/tag-clear {bearer}");
     let lines = [
-        ("trade the reader's credential for a token, and read campaigns: 200", format!("{}\n{list}", trade("reader"))),
+        (
+            "trade the reader's credential for a token, and read campaigns: 200",
+            format!("{}\n{list}", trade("reader")),
+        ),
         ("try to clear the library: 403", clear.clone()),
         (
             "revoke the reader; the same token again: 401",

@@ -60,17 +60,15 @@ impl Scene {
                 Err(StartError::Listen { .. }) if attempt < ATTEMPTS => continue,
                 Err(error) => return Err(error.into()),
             };
-            let name = AdminName::new(ADMIN)?;
-            let made =
-                create_admin(&running.context, &Actor::command_line(), name, AdminRole::SuperAdmin);
-            let key = made.await?.key;
+            let (actor, name) = (Actor::command_line(), AdminName::new(ADMIN)?);
+            let made = create_admin(&running.context, &actor, name, AdminRole::SuperAdmin).await?;
             let [data, ..] = running.data.as_slice() else { bail!("the gateway listens nowhere") };
             return Ok(Scene {
                 gateway: format!("http://{data}"),
                 admin: format!("http://{}", running.admin),
                 metrics: format!("http://{}", running.metrics),
                 legacy: format!("http://{legacy}"),
-                key,
+                key: made.key,
                 folder,
                 running,
                 api,

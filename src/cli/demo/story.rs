@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use ureq::http::Method;
+use http::Method;
 
 use crate::cli::out::plain;
 use crate::cli::port::{Answer, Http};
