@@ -1,5 +1,6 @@
 //! Portcullis: a reverse-proxy authorization gateway on Pingora.
 
+pub mod api;
 pub mod config;
 pub mod domain;
 pub mod edge;

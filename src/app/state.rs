@@ -20,6 +20,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) memory: Arc<Memory>,
     pub(super) master: Master,
+    /// Where the bytes came from, for messages.
+    pub(super) key_file: String,
 }
 
 /// Opens the configured store. Blocks.
@@ -47,7 +49,7 @@ pub(super) fn load(
     } else {
         read_or_make(&config.key_file, revision == 0, entropy)?
     };
-    Ok(Opened { store, memory, master })
+    Ok(Opened { store, memory, master, key_file: config.key_file.display().to_string() })
 }
 
 fn passing_master(entropy: &dyn Entropy) -> Result<Master, StartError> {
@@ -65,20 +67,20 @@ pub(super) async fn context(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Arc<Context>, StartError> {
-    let Opened { store, memory, master } = opened;
+    let Opened { store, memory, master, key_file } = opened;
     store.observe(Arc::clone(&memory) as Arc<dyn crate::store::Observer>);
     let sealer = Sealer::new(&master)?;
     let hasher = SecretHasher::new(&derive_secret_hash_key(&master));
-    let keyring = keys::prepare(
-        store.as_ref(),
-        &memory,
-        &sealer,
-        clock.as_ref(),
-        entropy.as_ref(),
-        algorithm(oauth.algorithm),
-        oauth.signing_key.as_ref(),
-    )
-    .await?;
+    let means = keys::Means {
+        store: store.as_ref(),
+        memory: &memory,
+        sealer: &sealer,
+        master_key_file: &key_file,
+        clock: clock.as_ref(),
+        entropy: entropy.as_ref(),
+    };
+    let wanted = algorithm(oauth.algorithm);
+    let keyring = keys::prepare(means, Some(wanted), oauth.signing_key.as_ref()).await?;
     Ok(Arc::new(Context {
         store,
         memory,
@@ -164,7 +166,8 @@ fn copy(config: &StoreConfig, entropy: &dyn Entropy) -> Result<(Opened, bool), S
         Some(master) => master,
         None => passing_master(entropy)?,
     };
-    Ok((Opened { store: Arc::new(MemoryStore::new()), memory, master }, found))
+    let key_file = config.key_file.display().to_string();
+    Ok((Opened { store: Arc::new(MemoryStore::new()), memory, master, key_file }, found))
 }
 
 /// Runs what blocks where it may.

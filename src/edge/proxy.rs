@@ -254,9 +254,17 @@ impl ProxyHttp for Gateway {
         let request = session.req_header();
         ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), str::to_owned);
         ctx.method = request.method.as_str().to_owned();
-        let raw = String::from_utf8_lossy(request.raw_path());
-        ctx.path = raw.split('?').next().unwrap_or_default().to_owned();
-        if let Some(endpoint) = settings.mount.endpoint(&ctx.path) {
+        let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
+        let target = Target::parse(request.raw_path(), host);
+        ctx.path = match &target {
+            Ok(target) => target.path().as_str().to_owned(),
+            Err(_) => {
+                let raw = String::from_utf8_lossy(request.raw_path());
+                raw.split('?').next().unwrap_or_default().to_owned()
+            }
+        };
+        if let Some(endpoint) = target.ok().and_then(|t| settings.mount.endpoint(t.path().as_str()))
+        {
             drop(settings);
             self.answer_locally(endpoint, session, ctx).await?;
             return Ok(true);

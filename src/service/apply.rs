@@ -1,5 +1,6 @@
 //! Committed changes -> memory. The only writer of what the data plane reads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,6 +34,8 @@ pub struct Memory {
     pub token_rates: Rates,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
+    /// Small things of the gateway's own, by name.
+    pub meta: Mutex<BTreeMap<String, Vec<u8>>>,
     /// The revision that all this is up to.
     revision: AtomicU64,
 }
@@ -104,7 +107,10 @@ impl Memory {
                 self.trail.put(revision, line);
                 0
             }
-            Record::Meta { .. } => 0,
+            Record::Meta { name, value } => {
+                self.meta.lock().insert(name, value);
+                0
+            }
         })
     }
 

@@ -5,16 +5,23 @@
 
 mod admin_book;
 mod apply;
+mod authenticate_client;
 mod context;
 mod directory;
+pub mod keys;
+mod mint_token;
 mod rates;
 mod sweep;
+mod token_info;
 mod trail;
 
 pub use admin_book::AdminBook;
 pub use apply::{LoadError, Memory};
+pub use authenticate_client::{BadClient, BadClientReason, authenticate};
 pub use context::{Context, Minting};
 pub use directory::{Directory, Place};
+pub use mint_token::{BadLifetime, Lifetime, MintRefusal, Minted, mint_token};
 pub use rates::Rates;
 pub use sweep::sweep;
+pub use token_info::{LiveToken, introspect, token_info};
 pub use trail::Trail;

@@ -1,0 +1,115 @@
+//! Refusals of these endpoints (RFC 6749 section 5.2, RFC 6750 section 3.1).
+//!
+//! Every text is fixed: nothing that a client sent is ever in an answer.
+
+use axum::response::Response;
+use http::header::{ALLOW, PRAGMA, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::{RefusalReason, json_response};
+use crate::service::BadClient;
+
+/// An answer that is not what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    pub(super) error: &'static str,
+    description: &'static str,
+    /// With the challenge of RFC 7617.
+    challenge: bool,
+    allow: Option<&'static str>,
+    /// Finer than `error`, and not for the client.
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    request_id: &'a str,
+}
+
+impl Refusal {
+    pub(super) const NOT_FOUND: Refusal =
+        Refusal::new(StatusCode::NOT_FOUND, "not_found", "There is no such endpoint.");
+    pub(super) const TOO_LARGE: Refusal = Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "content_too_large",
+        "The body is longer than 64 KiB.",
+    );
+    pub(super) const NOT_WRITTEN: Refusal =
+        Refusal::failed("The gateway could not write the answer.");
+    /// One text for all that may be wrong with a token, which may be another's.
+    pub(super) const INVALID_TOKEN: Refusal = Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_token",
+        "The token is malformed, expired, revoked, or not of this gateway.",
+    );
+
+    const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
+        Refusal { status, error, description, challenge: false, allow: None, reason: None }
+    }
+
+    /// The request is not one (400).
+    pub(super) const fn invalid_request(description: &'static str) -> Self {
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    /// Another grant than ours (400).
+    pub(super) const fn unsupported_grant_type() -> Self {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "unsupported_grant_type",
+            "The only grant type is client_credentials.",
+        )
+    }
+
+    /// More than the credential has (400).
+    pub(super) const fn invalid_scope(description: &'static str) -> Self {
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
+    }
+
+    /// Not a client, whatever the reason: 401 with a challenge if it used a way
+    /// that has one, else 400, which old clients handle and 401 they don't.
+    pub(super) fn invalid_client(bad: BadClient, challenge: bool) -> Self {
+        let status = if challenge { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+        let refusal = Refusal::new(status, "invalid_client", "Client authentication failed.");
+        Refusal { challenge, reason: Some(bad.reason.as_str()), ..refusal }
+    }
+
+    /// A fault of ours (500).
+    pub(super) const fn failed(description: &'static str) -> Self {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", description)
+    }
+
+    /// A method that the endpoint does not take (405).
+    pub(super) const fn method_not_allowed(allow: &'static str) -> Self {
+        let refusal = Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "The endpoint does not take this method.",
+        );
+        Refusal { allow: Some(allow), ..refusal }
+    }
+
+    /// The answer, with the request's id.
+    pub(super) fn respond(self, request_id: Option<&HeaderValue>) -> Response {
+        let request_id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let body = ErrorBody { error: self.error, error_description: self.description, request_id };
+        // Three strings can always be written.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = json_response(self.status, body, "no-store");
+        let headers = response.headers_mut();
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        if self.challenge {
+            let challenge = HeaderValue::from_static("Basic realm=\"portcullis\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response.extensions_mut().insert(RefusalReason(self.reason.unwrap_or(self.error)));
+        response
+    }
+}

@@ -1,0 +1,136 @@
+//! The OAuth endpoints: tokens, what can be said of them, keys, discovery
+//! (RFC 6749, 7517, 7662, 8414, 9728).
+//!
+//! One table finds the endpoint of a path for the log and for the answer alike,
+//! so that the two can't differ. Nothing here logs: requests and answers carry
+//! secrets. Revocation by clients (RFC 7009) is not offered yet.
+
+mod body;
+mod client;
+mod error;
+mod inspect;
+mod metadata;
+mod params;
+mod paths;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::metrics::Metrics;
+use crate::service::Context;
+use error::Refusal;
+use paths::{Endpoint, Found, PathTable};
+use token::Outcomes;
+
+/// The longest body that is read. The data plane has its own limit before it.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Where the endpoints are; the other paths are given by the RFCs.
+#[derive(Clone, Debug, Default)]
+pub struct OauthPaths {
+    /// Templates of the token endpoint, such as `/oauth2/token` and
+    /// `/{account}/token`. The first one without `{account}` is published.
+    pub token: Vec<String>,
+    /// The path of the legacy checker, if it is on.
+    pub info: Option<String>,
+}
+
+/// Why a request to the token endpoint was refused, in the extensions of the
+/// answer: for the access log of whoever called the router, not for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusalReason(pub &'static str);
+
+/// Names the endpoint of a request path (without the query), `None` if it is
+/// not one of these: `oauth.token`, `oauth.token_info`, `oauth.introspect`,
+/// `oauth.jwks`, `oauth.metadata`. A literal path beats `{account}`, which is
+/// never empty and never a segment that could be read in two ways.
+pub fn endpoints(
+    paths: &OauthPaths,
+) -> impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static {
+    let table = PathTable::new(paths);
+    move |path| table.find(path).map(|found| found.endpoint.name())
+}
+
+/// The router of all these endpoints. It takes the request id from the header
+/// `x-request-id`, and answers 404 to what [`endpoints`] does not name.
+pub fn router(context: Arc<Context>, paths: &OauthPaths, metrics: Metrics) -> Router {
+    let table = PathTable::new(paths);
+    let token_path = table.published_token_path(paths);
+    let outcomes = Outcomes::new(&metrics);
+    let desk = Arc::new(Desk { context, table, token_path, outcomes });
+    Router::new().fallback(move |request: Request| {
+        let desk = Arc::clone(&desk);
+        async move { desk.answer(request).await }
+    })
+}
+
+/// What answering takes.
+struct Desk {
+    context: Arc<Context>,
+    table: PathTable,
+    token_path: Option<String>,
+    outcomes: Outcomes,
+}
+
+impl Desk {
+    async fn answer(&self, request: Request) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let id = parts.headers.remove("x-request-id");
+        let answer = self.route(&parts, body).await;
+        let mut response = answer.unwrap_or_else(|refusal| refusal.respond(id.as_ref()));
+        if let Some(id) = id {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response
+    }
+
+    async fn route(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+        let Some(Found { endpoint, account }) = self.table.find(parts.uri.path()) else {
+            return Err(Refusal::NOT_FOUND);
+        };
+        let method = &parts.method;
+        let reads = *method == Method::GET || *method == Method::HEAD;
+        let posts = *method == Method::POST;
+        match endpoint {
+            Endpoint::Token | Endpoint::TokenAndInfo if posts => {
+                self.token(parts, body, account).await
+            }
+            Endpoint::TokenInfo | Endpoint::TokenAndInfo if reads => self.info(parts, account),
+            Endpoint::Introspect if posts => self.introspect(parts, body).await,
+            Endpoint::Jwks if reads => self.jwks(),
+            Endpoint::Server if reads => self.server_metadata(),
+            Endpoint::Resource if reads => self.resource_metadata(),
+            other => Err(Refusal::method_not_allowed(other.allow())),
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Refusal> {
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Refusal::TOO_LARGE)
+}
+
+/// An answer of JSON with this `Cache-Control`.
+fn json<T: serde::Serialize>(value: &T, cache: &'static str) -> Result<Response, Refusal> {
+    let body = serde_json::to_vec(value).map_err(|_| Refusal::NOT_WRITTEN)?;
+    Ok(json_response(StatusCode::OK, body, cache))
+}
+
+fn json_response(status: StatusCode, body: Vec<u8>, cache: &'static str) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(http::header::CONTENT_TYPE, json);
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}

@@ -1,0 +1,106 @@
+//! The token endpoint (RFC 6749 section 4.4).
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::PRAGMA;
+use http::request::Parts;
+use prometheus::IntCounter;
+use serde::Serialize;
+
+use super::error::Refusal;
+use super::{Desk, body, client, json, read};
+use crate::metrics::Metrics;
+use crate::service::{BadClient, BadClientReason, Lifetime, MintRefusal, authenticate, mint_token};
+
+/// RFC 6749 section 5.1.
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: &'a str,
+}
+
+impl Desk {
+    /// `POST` to the token endpoint. `account` is the one that the path names.
+    pub(super) async fn token(
+        &self,
+        parts: &Parts,
+        body: Body,
+        account: Option<&str>,
+    ) -> Result<Response, Refusal> {
+        let answer = self.mint(parts, body, account).await;
+        self.outcomes.count(answer.as_ref().err());
+        answer
+    }
+
+    async fn mint(
+        &self,
+        parts: &Parts,
+        body: Body,
+        account: Option<&str>,
+    ) -> Result<Response, Refusal> {
+        let mut params = body::params(&parts.headers, read(body).await?).await?;
+        params.put_token_query(parts.uri.query())?;
+        match params.grant_type() {
+            Some("client_credentials") => {}
+            Some(_) => return Err(Refusal::unsupported_grant_type()),
+            None => return Err(Refusal::invalid_request("The parameter grant_type is missing.")),
+        }
+        let lifetime = Lifetime::parse(params.expires_in()).map_err(|_| {
+            Refusal::invalid_request("expires_in must be a whole number of seconds, 0 or more.")
+        })?;
+        let who = client::presented(&parts.headers, &params)?;
+        let refuse = |bad: BadClient| Refusal::invalid_client(bad, who.basic);
+        let (credential, generation) =
+            authenticate(&self.context, &who.client_id, who.secret.expose(), account)
+                .map_err(refuse)?;
+        let minted = mint_token(&self.context, &credential, generation, params.scope(), lifetime)
+            .map_err(|refusal| match refusal {
+            MintRefusal::InvalidScope(why) => Refusal::invalid_scope(why),
+            MintRefusal::Ended => refuse(BadClient { reason: BadClientReason::Expired }),
+            MintRefusal::Failed(why) => Refusal::failed(why),
+        })?;
+        let answer = TokenAnswer {
+            access_token: minted.token.expose(),
+            token_type: "Bearer",
+            expires_in: minted.expires_in,
+            scope: &minted.scope,
+        };
+        let mut response = json(&answer, "no-store")?;
+        response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        Ok(response)
+    }
+}
+
+/// `portcullis_tokens_minted_total`, with a counter for each outcome there is.
+pub(super) struct Outcomes {
+    ok: IntCounter,
+    refused: Vec<(&'static str, IntCounter)>,
+    failed: IntCounter,
+}
+
+impl Outcomes {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let counter = |outcome: &str| metrics.tokens_minted.with_label_values(&[outcome]);
+        let refused =
+            ["invalid_client", "invalid_scope", "invalid_request", "unsupported_grant_type"];
+        Outcomes {
+            ok: counter("ok"),
+            refused: refused.map(|outcome| (outcome, counter(outcome))).into(),
+            failed: counter("server_error"),
+        }
+    }
+
+    fn count(&self, refusal: Option<&Refusal>) {
+        let Some(refusal) = refusal else { return self.ok.inc() };
+        // A body that is too long is an invalid request too.
+        let word = match refusal.error {
+            "content_too_large" => "invalid_request",
+            error => error,
+        };
+        let known = self.refused.iter().find(|(outcome, _)| *outcome == word);
+        known.map_or(&self.failed, |(_, counter)| counter).inc();
+    }
+}

@@ -1,0 +1,216 @@
+//! The signing keys at start: those that lie sealed in the store, one more if
+//! it takes one, and the operator's own if there is one.
+//!
+//! The newest key of the store signs unless the operator gave another; all are
+//! believed. It also makes sure that the master key is the one that this store
+//! was made with: with another, every secret would be wrong without a word.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Memory;
+use crate::domain::{Action, AuditEntry, Clock, Entropy, Kid, SecretText, UnixTime};
+use crate::store::codec::{self, StoredKey};
+use crate::store::{Change, CommitError, Guard, Op, Store};
+use crate::token::{Algorithm, KeyError, Keyring, SealError, Sealer, SigningKey, generate};
+
+/// The actor in the audit trail.
+const ACTOR: &str = "gateway";
+/// The record that only the right master key can open.
+const SEAL_CHECK: &str = "seal-check";
+
+/// What preparing works with: the context does not exist yet, since the
+/// snapshot in it needs the keys.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Loaded and observed by `memory`.
+    pub store: &'a dyn Store,
+    /// What the store holds.
+    pub memory: &'a Memory,
+    /// Opens what is sealed.
+    pub sealer: &'a Sealer,
+    /// Where the master key came from, for messages: a path.
+    pub master_key_file: &'a str,
+    /// Dates a new key.
+    pub clock: &'a dyn Clock,
+    /// For sealing.
+    pub entropy: &'a dyn Entropy,
+}
+
+/// Why there are no keys to start with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The master key is another one, or the record is damaged.
+    #[error(
+        "the {what} in the store was sealed with another master key than the one in {file}. \
+         Put back the key file that this store was made with (from the backup it came with). \
+         Without it nobody can recover the store: neither its signing keys nor one secret; \
+         then start with an empty store folder and mint all credentials anew"
+    )]
+    WrongMasterKey {
+        /// What could not be opened.
+        what: String,
+        /// The file that was tried.
+        file: String,
+    },
+    /// A stored key is not what its record says.
+    #[error("the signing key {kid} in the store is not usable: {why}; restore a backup")]
+    Unusable {
+        /// The key.
+        kid: Kid,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The operator's key can't be used.
+    #[error("oauth.signing_key_file {0}")]
+    Operator(KeyError),
+    /// The operator's key is for another algorithm than the configuration asks for.
+    #[error(
+        "oauth.signing_key_file holds a key for {has}, but oauth.algorithm is {wanted}; \
+         set algorithm = \"{has}\", or give another key"
+    )]
+    OperatorAlgorithm {
+        /// What the key is for.
+        has: Algorithm,
+        /// What the configuration says.
+        wanted: Algorithm,
+    },
+    /// A new key could not be made.
+    #[error("a new signing key {0}")]
+    Generate(KeyError),
+    /// A new key could not be sealed.
+    #[error("a new signing key could not be sealed: {0}")]
+    Seal(SealError),
+    /// A new key could not be kept.
+    #[error("a new signing key could not be stored: {0}")]
+    Store(#[from] CommitError),
+}
+
+/// Brings the keys into shape. `wanted` is the configured algorithm; where the
+/// configuration leaves it out, `None`, the operator's key decides, else the
+/// newest key of the store, and a first key is for EdDSA.
+///
+/// # Errors
+/// See [`KeysError`]; nothing was changed, unless the store's answer was lost.
+pub async fn prepare(
+    means: Means<'_>,
+    wanted: Option<Algorithm>,
+    operator_pem: Option<&SecretText>,
+) -> Result<Keyring, KeysError> {
+    let checked = check_seal(&means)?;
+    let mut keys = open_all(&means)?;
+    let operator = operator_pem.map(|pem| read_operator(pem, wanted)).transpose()?;
+    let mut change = Change::default();
+    if !checked {
+        change.guards.push(Guard::Absent(codec::key::meta(SEAL_CHECK)));
+        change.ops.push(seal_check(&means)?);
+    }
+    let newest = keys.first().map(|(_, key)| key.algorithm());
+    let wanted = wanted.unwrap_or_else(|| newest.unwrap_or(Algorithm::EdDsa));
+    if operator.is_none() && newest != Some(wanted) {
+        let why = newest.map_or_else(
+            || "the first key".to_owned(),
+            |old| format!("the algorithm changed from {old} to {wanted}"),
+        );
+        let at = keys.first().map_or(means.clock.now(), |(made, _)| {
+            // Newest even if the clock went back meanwhile.
+            means.clock.now().max(made.plus(Duration::from_millis(1)))
+        });
+        let key = make(&means, wanted, at, why, &mut change)?;
+        keys.insert(0, (at, key));
+    }
+    if !change.ops.is_empty() {
+        means.store.commit(change).await?;
+    }
+    let mut ring = operator.into_iter().chain(keys.into_iter().map(|(_, key)| key));
+    // There is one by now; an error rather than a panic if there were not.
+    let signing = ring.next().ok_or(KeysError::Generate(KeyError::Generation))?;
+    let others = ring.map(|key| key.verifying_key()).collect();
+    Ok(Keyring::new(Arc::new(signing), others))
+}
+
+/// What a sealed key is bound to: one can't be put in another's place.
+fn context(kid: &Kid) -> String {
+    format!("signing key {kid}")
+}
+
+/// True if the store has the check and it opens; false if it has none yet.
+fn check_seal(means: &Means<'_>) -> Result<bool, KeysError> {
+    let kept = means.memory.meta.lock().get(SEAL_CHECK).cloned();
+    match kept {
+        None => Ok(false),
+        Some(sealed) => means.sealer.open(SEAL_CHECK, &sealed).map(|_| true).map_err(|_| {
+            KeysError::WrongMasterKey {
+                what: "seal check".to_owned(),
+                file: means.master_key_file.to_owned(),
+            }
+        }),
+    }
+}
+
+fn seal_check(means: &Means<'_>) -> Result<Op, KeysError> {
+    let sealed = means.sealer.seal(SEAL_CHECK, b"portcullis", means.entropy);
+    Ok(codec::meta(SEAL_CHECK, &sealed.map_err(KeysError::Seal)?))
+}
+
+/// All keys of the store, the newest first.
+fn open_all(means: &Means<'_>) -> Result<Vec<(UnixTime, SigningKey)>, KeysError> {
+    let mut stored = means.memory.keys.lock().clone();
+    stored.sort_by_key(|key| Reverse((key.created_at, key.kid.clone())));
+    stored.iter().map(|key| Ok((key.created_at, open(means, key)?))).collect()
+}
+
+fn open(means: &Means<'_>, stored: &StoredKey) -> Result<SigningKey, KeysError> {
+    let der = means.sealer.open(&context(&stored.kid), &stored.sealed).map_err(|_| {
+        KeysError::WrongMasterKey {
+            what: format!("signing key {}", stored.kid),
+            file: means.master_key_file.to_owned(),
+        }
+    })?;
+    let unusable = |why: String| KeysError::Unusable { kid: stored.kid.clone(), why };
+    let key = SigningKey::from_pkcs8(&der).map_err(|error| unusable(error.to_string()))?;
+    if *key.kid() != stored.kid || key.algorithm().as_str() != stored.algorithm {
+        return Err(unusable("it is another key than its record says".to_owned()));
+    }
+    Ok(key)
+}
+
+fn read_operator(pem: &SecretText, wanted: Option<Algorithm>) -> Result<SigningKey, KeysError> {
+    let key = SigningKey::from_pem(pem.expose()).map_err(KeysError::Operator)?;
+    match wanted {
+        Some(wanted) if wanted != key.algorithm() => {
+            Err(KeysError::OperatorAlgorithm { has: key.algorithm(), wanted })
+        }
+        _ => Ok(key),
+    }
+}
+
+/// Makes a key and adds what keeps it to `change`.
+fn make(
+    means: &Means<'_>,
+    algorithm: Algorithm,
+    at: UnixTime,
+    why: String,
+    change: &mut Change,
+) -> Result<SigningKey, KeysError> {
+    let der = generate(algorithm).map_err(KeysError::Generate)?;
+    let key = SigningKey::from_pkcs8(&der).map_err(KeysError::Generate)?;
+    let kid = key.kid().clone();
+    let sealed = means.sealer.seal(&context(&kid), &der, means.entropy).map_err(KeysError::Seal)?;
+    let entry = AuditEntry {
+        at,
+        actor: ACTOR.to_owned(),
+        action: Action::KeyCreated,
+        target: kid.to_string(),
+        reason: Some(why),
+    };
+    let algorithm = algorithm.as_str().to_owned();
+    change.guards.push(Guard::Absent(codec::key::signing_key(&kid)));
+    change.ops.push(codec::put(&StoredKey { kid, algorithm, created_at: at, sealed }));
+    change.ops.push(codec::audit(&entry));
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests;
