@@ -175,7 +175,7 @@ proptest! {
                     plain.tokens.insert(n);
                 }
                 Step::Forget(n) => {
-                    set.forget_token(jti(n));
+                    set.forget_token(jti(n), UnixTime::MAX);
                     plain.tokens.remove(&n);
                 }
                 Step::CutClient(n, cut) => {
