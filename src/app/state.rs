@@ -177,3 +177,64 @@ pub(super) async fn blocking<T: Send + 'static>(
     let joined = tokio::task::spawn_blocking(work).await;
     joined.map_err(|error| StartError::Thread(std::io::Error::other(error)))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AdminName, AdminRole, SystemClock, SystemEntropy};
+    use crate::service::{Actor, create_admin};
+    use crate::store::OpenError;
+
+    const CONFIG: &str = r#"
+[store]
+path = "store"
+[oauth]
+issuer = "http://127.0.0.1:8080"
+audience = "a"
+"#;
+
+    fn config(folder: &std::path::Path) -> Config {
+        crate::config::parse(CONFIG, folder).unwrap()
+    }
+
+    fn means() -> Means {
+        let log = Box::new(std::io::sink());
+        Means { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), log, store: None }
+    }
+
+    #[tokio::test]
+    async fn looking_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let offline = Offline::look(config(folder.path()), means()).await.unwrap();
+        assert!(!offline.found && offline.context.memory.admins.is_empty());
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_is_seen_and_not_changed_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let offline = Offline::change(config(folder.path()), means()).await.unwrap();
+        let name = AdminName::new("alice").unwrap();
+        let role = AdminRole::Viewer;
+        create_admin(&offline.context, &Actor::command_line(), name.clone(), role).await.unwrap();
+        let revision = offline.context.store.status().head;
+        let kid = offline.context.world.load().keys().jwks();
+        let locked = Offline::look(config(folder.path()), means()).await.err();
+        assert!(matches!(locked, Some(StartError::Open(OpenError::Locked { .. }))), "{locked:?}");
+        offline.close().await;
+
+        let seen = Offline::look(config(folder.path()), means()).await.unwrap();
+        assert!(seen.found && seen.context.memory.admins.get(&name).is_some());
+        assert_eq!(seen.context.world.load().keys().jwks(), kid);
+        let bob = AdminName::new("bob").unwrap();
+        create_admin(&seen.context, &Actor::command_line(), bob.clone(), role).await.unwrap();
+        seen.close().await;
+        let again = Offline::change(config(folder.path()), means()).await.unwrap();
+        assert_eq!(again.context.store.status().head, revision);
+        assert!(again.context.memory.admins.get(&bob).is_none());
+        again.close().await;
+        std::fs::remove_file(folder.path().join("store.key")).unwrap();
+        let keyless = Offline::look(config(folder.path()), means()).await.err();
+        assert!(matches!(keyless, Some(StartError::SealFile(_))), "{keyless:?}");
+    }
+}

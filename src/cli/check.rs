@@ -23,7 +23,7 @@ pub(super) fn check(file: &Path, as_json: bool) -> Outcome {
     } else {
         out::note(verdict.words());
     }
-    Ok(if verdict.good() { DONE } else { FAULTY })
+    Ok(verdict.code())
 }
 
 struct Verdict<'a> {
@@ -54,6 +54,10 @@ impl<'a> Verdict<'a> {
 
     fn good(&self) -> bool {
         self.faults.is_empty()
+    }
+
+    fn code(&self) -> u8 {
+        if self.good() { DONE } else { FAULTY }
     }
 
     fn words(&self) -> String {
@@ -121,7 +125,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let loaded = config::load(&file);
         let verdict = Verdict::of(&file, loaded.as_ref());
-        (verdict.words(), verdict.json(), check(&file, true).unwrap())
+        (verdict.words(), verdict.json(), verdict.code())
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub(super) fn serve(file: &Path) -> Outcome {
     let _logging = logging::start("info");
     let runtime = runtime(config.server.threads)?;
     let outcome = runtime.block_on(run(file, config));
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    if matches!(outcome, Ok(DONE)) {
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    } else {
+        runtime.shutdown_background();
+    }
     outcome
 }
 

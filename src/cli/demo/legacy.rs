@@ -271,3 +271,80 @@ impl Page {
         items.into_iter().skip(skipped).take(self.limit).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    async fn send(api: &Router, line: &str, body: &str) -> (u16, Option<String>, String) {
+        let (method, uri) = line.split_once(' ').unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("content-type", "application/json")
+            .header("x-portcullis-client-id", "c1");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = api.clone().oneshot(request).await.unwrap();
+        let location = response.headers().get("location").map(|l| l.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, location, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_changed_stays_changed() {
+        let api = router();
+        let tests = "/api/v1/accounts/41902/tests";
+        let (status, location, body) =
+            send(&api, &format!("POST {tests}"), r#"{"name":"New"}"#).await;
+        assert_eq!((status, body.as_str()), (201, ""));
+        let location = location.unwrap();
+        assert!(send(&api, &format!("GET {location}"), "").await.2.contains("\"pause\""));
+        let play = location.replace("/v1/", "/interface/") + "/play";
+        assert_eq!(send(&api, &format!("PATCH {play}"), "").await.0, 200);
+        let (_, _, shown) = send(&api, &format!("GET {location}"), "").await;
+        assert!(shown.contains("\"play\"") && shown.contains("c1"), "{shown}");
+        send(&api, &format!("PATCH {location}"), r#"{"status":"pause"}"#).await;
+        assert!(send(&api, &format!("GET {location}"), "").await.2.contains("\"pause\""));
+        let (status, copy, _) = send(&api, &format!("POST {location}/duplicate"), "").await;
+        assert_eq!(status, 201);
+        assert!(send(&api, &format!("GET {}", copy.unwrap()), "").await.2.contains("Copy of New"));
+        assert_eq!(send(&api, &format!("DELETE {location}"), "").await.0, 204);
+        assert_eq!(send(&api, &format!("GET {location}"), "").await.0, 404);
+        assert_eq!(send(&api, "GET /api/v1/accounts/999/tests", "").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn lists_have_the_shapes_that_clients_know() {
+        let api = router();
+        let core = "GET /api/core/accounts/41902/tests?_page=2&_max_per_page=2";
+        let page: Value = serde_json::from_str(&send(&api, core, "").await.2).unwrap();
+        assert_eq!((&page["pages"], &page["total"]), (&json!(2), &json!(3)));
+        assert_eq!(page["_embedded"]["items"].as_array().unwrap().len(), 1);
+        assert!(page["_links"]["first"]["href"].as_str().unwrap().starts_with("/api/core/"));
+        let v1: Value =
+            serde_json::from_str(&send(&api, "GET /api/v1/accounts/41902/tests", "").await.2)
+                .unwrap();
+        assert_eq!(v1["_pagination"]["_total"], 3);
+        assert_eq!(v1["_data"].as_array().unwrap().len(), 3);
+        let members = "/api/core/accounts/41902/membership";
+        let (status, location, _) =
+            send(&api, &format!("POST {members}"), r#"{"email":"x@example.com"}"#).await;
+        assert_eq!(status, 201);
+        assert_eq!(send(&api, &format!("DELETE {}", location.unwrap()), "").await.0, 204);
+    }
+
+    #[tokio::test]
+    async fn clearing_really_empties_the_library() {
+        let api = router();
+        assert!(send(&api, "GET /script/41902", "").await.2.contains("Green buy button"));
+        assert_eq!(send(&api, "DELETE /backend/accounts/41902/tag-clear", "").await.0, 204);
+        assert_eq!(send(&api, "GET /script/41902", "").await.2, "");
+        assert!(!send(&api, "GET /script/50117", "").await.2.is_empty());
+        assert_eq!(send(&api, "PATCH /backend/accounts/41902/tag-rebuild", "").await.0, 200);
+        assert!(send(&api, "GET /script/41902", "").await.2.contains("version 2"));
+    }
+}

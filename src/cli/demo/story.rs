@@ -1,9 +1,9 @@
 //! The whole story over real sockets, told against two addresses: any gateway
 //! will do, and one that does not keep its word is found out.
 
+use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
-use http::Method;
 
 use crate::cli::out::plain;
 use crate::cli::port::{Answer, Http};
