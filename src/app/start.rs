@@ -20,7 +20,7 @@ use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
 use crate::edge::{DataPlane, bind};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
-use crate::service::{Context, LoadError, admins, keys};
+use crate::service::{Actor, Context, LoadError, create_admin, keys};
 use crate::store::{OpenError, Store};
 use crate::token::SealError;
 
@@ -233,8 +233,8 @@ const FIRST_ADMIN: &str = "first";
 async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::FirstAdmin(error.to_string());
     let name = AdminName::new(FIRST_ADMIN).map_err(|error| failed(&error))?;
-    let made = admins::create(context, "gateway", name, AdminRole::SuperAdmin).await;
-    made.map(|(_, key)| key).map_err(|error| failed(&error))
+    let made = create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await;
+    made.map(|made| made.key).map_err(|error| failed(&error))
 }
 
 impl Running {

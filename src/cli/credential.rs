@@ -54,7 +54,7 @@ pub(super) fn credential(command: &Credential) -> Outcome {
         Credential::List(query) => list(query),
         Credential::Show(one) => {
             let found = AdminPort::from_env(&one.port.admin_url)?.get(&path(one, ""), &[])?;
-            show(&one.port, &found, || fields(DETAILS, &found));
+            show(&one.port, &found, || details(&found));
             Ok(DONE)
         }
         Credential::Suspend(one) => {
@@ -108,7 +108,7 @@ fn create(new: &NewCredential) -> Outcome {
         body.insert("expires_at".to_owned(), json!(end));
     }
     let made = admin.post("/v1/credentials", &body)?;
-    show(&new.port, &made, || fields(DETAILS, &made));
+    show(&new.port, &made, || details(&made));
     out::note("store the client_secret now; it's shown this once");
     Ok(DONE)
 }
@@ -159,11 +159,27 @@ fn show_list(port: &Port, found: &Value, columns: &[Column], none: &str) {
     if items.is_empty() {
         return out::note(none);
     }
+    items.iter_mut().for_each(say_all);
     shorten(&mut items);
     out::answer(table(columns, &items));
     if let Some(cursor) = found.get("next_cursor").and_then(Value::as_str) {
         out::note(format_args!("there are more: add --cursor {}", out::plain(cursor)));
     }
+}
+
+/// No environments means all of them; a dash would say the opposite.
+fn say_all(credential: &mut Value) {
+    if let Some(Value::Array(list)) = credential.get_mut("environments")
+        && list.is_empty()
+    {
+        list.push(json!("all"));
+    }
+}
+
+fn details(credential: &Value) -> String {
+    let mut credential = credential.clone();
+    say_all(&mut credential);
+    fields(DETAILS, &credential)
 }
 
 /// A receipt in words. It says nothing of streams where there were none.
@@ -196,5 +212,11 @@ mod tests {
             "at 2030-01-01T00:00:00Z, revision 7, 2 open streams or requests cut"
         );
         assert_eq!(receipt_words(&json!({"revision": 7, "streams_closed": 0})), "revision 7");
+    }
+
+    #[test]
+    fn no_environments_means_all() {
+        let made = json!({"client_id": "c", "environments": [], "expires_at": null});
+        assert_eq!(details(&made), "client_id     c\nenvironments  all");
     }
 }

@@ -93,7 +93,7 @@ fn sent(url: &str) -> String {
 
 fn explanation(steps: &[Step], decision: &Decision) -> Value {
     let steps: Vec<Value> =
-        steps.iter().map(|step| json!({"name": step.name, "text": step.text})).collect();
+        steps.iter().map(|step| json!({"step": step.name, "found": step.text})).collect();
     match decision {
         Decision::Allow(permit) => json!({
             "decision": "allow",
@@ -136,11 +136,11 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
     let mut lines = vec![format!("{} {}", plain(method), plain(url))];
     let steps = explanation.get("steps").and_then(Value::as_array).into_iter().flatten();
     for (place, step) in steps.enumerate() {
-        let name = text(step, "name").or_else(|| text(step, "step")).unwrap_or_default();
+        let name = text(step, "step").unwrap_or_default();
         lines.push(format!(
             "  {}. {name:<24} {}",
             place + 1,
-            text(step, "text").unwrap_or_default()
+            text(step, "found").unwrap_or_default()
         ));
     }
     if text(explanation, "decision").as_deref() == Some("allow") {
@@ -154,7 +154,7 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
     for (label, value) in [
         ("what is wrong", text(explanation, "detail").unwrap_or_default()),
         ("it takes", list("needed")),
-        ("methods here", list("allowed_methods")),
+        ("methods here", list("allow")),
         ("what to do", advice(&reason).to_owned()),
     ] {
         if !value.is_empty() {
@@ -201,7 +201,7 @@ mod tests {
             "DELETE",
             "/x",
             &json!({"decision": "deny", "status": 403, "reason": "insufficient_scope",
-                "needed": ["library.clear"], "steps": [{"name": "route", "text": "clear (/x)"}]}),
+                "needed": ["library.clear"], "steps": [{"step": "route", "found": "clear (/x)"}]}),
         );
         for part in [
             "1. route",

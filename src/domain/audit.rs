@@ -17,6 +17,10 @@ pub enum Action {
     CredentialResumed,
     /// One token was revoked.
     TokenRevoked,
+    /// All tokens of a credential that were issued before a time were revoked.
+    CredentialCutOff,
+    /// All tokens of an account that were issued before a time were revoked.
+    AccountCutOff,
     /// An administrator was made.
     AdminCreated,
     /// A signing key was made.
@@ -25,12 +29,14 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 9] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
         Action::CredentialResumed,
         Action::TokenRevoked,
+        Action::CredentialCutOff,
+        Action::AccountCutOff,
         Action::AdminCreated,
         Action::KeyCreated,
     ];
@@ -43,6 +49,8 @@ impl Action {
             Action::CredentialSuspended => "credential.suspend",
             Action::CredentialResumed => "credential.resume",
             Action::TokenRevoked => "token.revoke",
+            Action::CredentialCutOff => "credential.cut_off",
+            Action::AccountCutOff => "account.cut_off",
             Action::AdminCreated => "admin.create",
             Action::KeyCreated => "key.create",
         }

@@ -100,10 +100,10 @@ impl RevocationSet {
     }
 
     /// Forgets a token, unless it is to be kept beyond `end`: one of several
-    /// revocations of it may go before the others.
-    pub fn forget_token(&self, jti: Jti, end: UnixTime) {
+    /// revocations of it may go before the others. True if it is forgotten.
+    pub fn forget_token(&self, jti: Jti, end: UnixTime) -> bool {
         let end = u32::try_from(end.as_secs()).unwrap_or(u32::MAX);
-        self.tokens.remove_if(jti.as_bytes(), |_, until| *until <= end);
+        self.tokens.remove_if(jti.as_bytes(), |_, until| *until <= end).is_some()
     }
 
     /// Up to `limit` tokens that nobody can take for live after `now`, each

@@ -35,6 +35,13 @@ impl AdminBook {
         })
     }
 
+    /// All of them, newest first.
+    pub fn list(&self) -> Vec<Arc<Administrator>> {
+        let mut all: Vec<_> = self.0.read().values().cloned().collect();
+        all.sort_by(|a, b| (b.created_at, &b.name).cmp(&(a.created_at, &a.name)));
+        all
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.read().len()

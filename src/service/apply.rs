@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use super::admin_book::AdminBook;
 use super::directory::Directory;
+use super::ledger::Ledger;
 use super::rates::Rates;
 use super::trail::Trail;
 use crate::domain::{Credential, CredentialState, UnixTime};
@@ -32,6 +34,10 @@ pub struct Memory {
     pub request_rates: Rates,
     /// What each client has left of the token endpoint's rate.
     pub token_rates: Rates,
+    /// The first receipts of what was revoked.
+    pub ledger: Ledger,
+    /// When secrets were last used; not of the store.
+    pub activity: Activity,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
     /// Small things of the gateway's own, by name.
@@ -83,16 +89,19 @@ impl Memory {
             Record::Credential(credential) => self.learn_credential(credential, entry.revision),
             Record::RevokedToken(token) => {
                 self.revoked.revoke_token(token.jti, token.expires_at);
-                match token.client_id {
+                let ended = match token.client_id {
                     Some(client) => self
                         .streams
                         .cut_client(client, CutReason::Revoked, |live| live.jti == token.jti),
                     None => {
                         self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti)
                     }
-                }
+                };
+                self.ledger.put_closed(entry.revision, ended);
+                self.ledger.put_token(&token, entry.revision);
+                ended
             }
-            Record::CutOff(cut) => self.learn_cut_off(cut),
+            Record::CutOff(cut) => self.learn_cut_off(cut, entry.revision),
             Record::SigningKey(key) => {
                 let mut keys = self.keys.lock();
                 keys.retain(|known| known.kid != key.kid);
@@ -108,7 +117,9 @@ impl Memory {
                 0
             }
             Record::Meta { name, value } => {
-                self.meta.lock().insert(name, value);
+                if !self.ledger.put_meta(&name, &value) {
+                    self.meta.lock().insert(name, value);
+                }
                 0
             }
         })
@@ -130,13 +141,15 @@ impl Memory {
                 self.streams.cut_client(client, CutReason::Revoked, |live| !kept(live.generation))
             }
         };
-        self.directory.put(credential);
+        // Whoever finds it dead in the directory asks the ledger next.
+        self.ledger.put_closed(revision, ended);
+        self.directory.put(credential, revision);
         ended
     }
 
-    fn learn_cut_off(&self, cut: CutOff) -> usize {
+    fn learn_cut_off(&self, cut: CutOff, revision: Revision) -> usize {
         let before = cut.issued_before;
-        match cut.subject {
+        let ended = match cut.subject.clone() {
             CutOffSubject::Client(client) => {
                 self.revoked.cut_off_client(client, before);
                 self.streams.cut_client(client, CutReason::Revoked, |live| live.issued_at < before)
@@ -147,14 +160,19 @@ impl Memory {
                     live.account == account && live.issued_at < before
                 })
             }
-        }
+        };
+        self.ledger.put_closed(revision, ended);
+        self.ledger.put_cut_off(&cut, revision);
+        ended
     }
 
     fn forget(&self, key: &Key) {
         match RecordId::decode(key) {
             Ok(RecordId::RevokedToken { hour, jti }) => {
                 let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
-                self.revoked.forget_token(jti, end);
+                if self.revoked.forget_token(jti, end) {
+                    self.ledger.forget_token(jti);
+                }
             }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(_) => {}

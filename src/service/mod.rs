@@ -3,25 +3,59 @@
 //! A change goes through one door: `store.commit`, which returns when it is
 //! durable and [`Memory`] has taken it in. Nothing here knows HTTP.
 
+mod activity;
+mod actor;
 mod admin_book;
+mod admins;
 mod apply;
+mod audit;
 mod authenticate_client;
+mod change;
 mod context;
+mod cut_off;
 mod directory;
+mod explain;
+mod fault;
+mod issue_credential;
 pub mod keys;
+mod ledger;
 mod mint_token;
 mod rates;
+mod revoke;
+mod revoke_token;
+mod search;
+mod suspend;
 mod sweep;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod token_info;
 mod trail;
 
+pub use activity::Activity;
+pub use actor::Actor;
 pub use admin_book::AdminBook;
+pub use admins::{AdminError, CreatedAdmin, authenticate_admin, create_admin};
 pub use apply::{LoadError, Memory};
+pub use audit::audit;
 pub use authenticate_client::{BadClient, BadClientReason, authenticate};
+pub use change::ChangeError;
 pub use context::{Context, Minting};
+pub use cut_off::cut_off;
 pub use directory::{Directory, Place};
+pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, explain};
+pub use fault::FieldFault;
+pub use issue_credential::{
+    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
+};
+pub use ledger::{First, Ledger};
 pub use mint_token::{BadLifetime, Lifetime, MintRefusal, Minted, mint_token};
 pub use rates::Rates;
+pub use revoke::{Receipt, RevokeError, revoke_credential};
+pub use revoke_token::{TokenRef, revoke_token};
+pub use search::{Filter, search};
+pub use suspend::{resume, suspend};
 pub use sweep::sweep;
 pub use token_info::{LiveToken, introspect, token_info};
 pub use trail::Trail;

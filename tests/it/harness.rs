@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis::app::{Means, Running, StartError, start};
 use portcullis::config;
 use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
-use portcullis::service::admins;
+use portcullis::service::{Actor, create_admin};
 use portcullis::store::Store;
 use serde_json::{Value, json};
 
@@ -235,8 +235,8 @@ connect_timeout = "2s"
         harness.launch().await.unwrap();
         let context = &harness.running().context;
         let name = AdminName::new("root").unwrap();
-        let (_, key) = admins::create(context, "test", name, AdminRole::SuperAdmin).await.unwrap();
-        harness.admin_key = key.expose().to_owned();
+        let made = create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await.unwrap();
+        harness.admin_key = made.key.expose().to_owned();
         harness
     }
 }

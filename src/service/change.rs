@@ -1,0 +1,79 @@
+//! The one door for changes: decide, commit, and decide anew if somebody else
+//! was faster.
+
+use super::actor::Actor;
+use super::context::Context;
+use crate::domain::{Action, AuditEntry, UnixTime};
+use crate::store::codec;
+use crate::store::{Change, CommitError, Guard, Op, Receipt};
+
+/// How often a change is decided anew. Each time at least one other came
+/// through, so this many callers on one record may wait for each other.
+const ATTEMPTS: usize = 128;
+
+/// Why a change has no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Nothing happened, and nothing will.
+    #[error("the change was not made: {0}")]
+    NotDone(String),
+    /// It may have happened or may still happen; asking again is safe.
+    #[error("the outcome is unknown, and asking again is safe: {0}")]
+    Unknown(String),
+    /// Others kept changing the same thing. Nothing happened.
+    #[error("the change was not made: others keep changing the same thing")]
+    Contended,
+}
+
+/// What is to be done, given what memory says now.
+pub(super) enum Plan<D, N> {
+    /// Nothing: it is so already.
+    Done(D),
+    /// This, and what to remember of it.
+    Commit(Change, N),
+}
+
+/// What was done.
+pub(super) enum Outcome<D, N> {
+    Already(D),
+    Committed(Receipt, N),
+}
+
+/// Plans and commits. When a guard fails, memory knows of whoever was faster
+/// (the store tells it first), so planning again decides on what is true.
+pub(super) async fn commit<D, N, E: From<ChangeError>>(
+    ctx: &Context,
+    mut plan: impl FnMut() -> Result<Plan<D, N>, E> + Send,
+) -> Result<Outcome<D, N>, E>
+where
+    D: Send,
+    N: Send,
+{
+    for _ in 0..ATTEMPTS {
+        let (change, note) = match plan()? {
+            Plan::Done(done) => return Ok(Outcome::Already(done)),
+            Plan::Commit(change, note) => (change, note),
+        };
+        match ctx.store.commit(change).await {
+            Ok(receipt) => return Ok(Outcome::Committed(receipt, note)),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::NotDone(why)) => return Err(ChangeError::NotDone(why).into()),
+            Err(CommitError::Unknown(why)) => return Err(ChangeError::Unknown(why).into()),
+        }
+    }
+    Err(ChangeError::Contended.into())
+}
+
+/// A write with its guard and its line in the trail.
+pub(super) fn written(
+    guard: Guard,
+    op: Op,
+    actor: &Actor,
+    at: UnixTime,
+    action: Action,
+    target: String,
+    reason: Option<String>,
+) -> Change {
+    let line = AuditEntry { at, actor: actor.name().to_owned(), action, target, reason };
+    Change { guards: vec![guard], ops: vec![op, codec::audit(&line)] }
+}

@@ -1,0 +1,67 @@
+//! Revoking everything that was issued to somebody before a time.
+
+use super::actor::Actor;
+use super::change::{Plan, commit, written};
+use super::context::Context;
+use super::fault::FieldFault;
+use super::revoke::{Receipt, RevokeError, check_reason, receipt};
+use crate::domain::{Action, UnixTime};
+use crate::store::Guard;
+use crate::store::codec::{self, AtRest, CutOff, CutOffSubject};
+
+/// Ends all tokens of a credential or an account that were issued before a
+/// time. `iat` counts whole seconds, so a token of the same second as the
+/// cut-off, but after it, ends too. If a later cut-off stands already, its
+/// receipt is given.
+///
+/// # Errors
+/// See [`RevokeError`]. A time in the future is refused: it would end tokens
+/// yet to be minted, and can't be undone.
+pub async fn cut_off(
+    ctx: &Context,
+    actor: &Actor,
+    subject: CutOffSubject,
+    issued_before: UnixTime,
+    reason: Option<&str>,
+) -> Result<Receipt, RevokeError> {
+    let reason = check_reason(reason)?;
+    if issued_before > ctx.now() {
+        let what = "must not lie in the future";
+        return Err(RevokeError::Invalid(vec![FieldFault::new("issued_before", what)]));
+    }
+    let directory = &ctx.memory.directory;
+    let (known, action, target) = match &subject {
+        CutOffSubject::Client(client) => {
+            (directory.get(*client).is_some(), Action::CredentialCutOff, client.to_string())
+        }
+        CutOffSubject::Account(account) => {
+            let (found, _) = directory.list(None, 1, |credential| credential.account == *account);
+            (!found.is_empty(), Action::AccountCutOff, account.to_string())
+        }
+    };
+    if !known {
+        return Err(RevokeError::Unknown(match subject {
+            CutOffSubject::Client(_) => "credential",
+            CutOffSubject::Account(_) => "account: no credential is bound to it",
+        }));
+    }
+    let made = commit(ctx, || {
+        let before = ctx.memory.ledger.cut_off(&subject);
+        if let Some((stands, first)) = before
+            && stands >= issued_before
+        {
+            return Ok(Plan::Done(first));
+        }
+        let at = ctx.now();
+        let by = actor.name().to_owned();
+        let cut = CutOff { subject: subject.clone(), issued_before, by, at };
+        let guard = match before {
+            Some((_, first)) => Guard::At(cut.key(), first.revision),
+            None => Guard::Absent(cut.key()),
+        };
+        let put = codec::put(&cut);
+        let change = written(guard, put, actor, at, action, target.clone(), reason.clone());
+        Ok::<_, RevokeError>(Plan::Commit(change, at))
+    });
+    Ok(receipt(ctx, made.await?).await)
+}

@@ -1,0 +1,88 @@
+//! Finding credentials: the history, newest first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::directory::Place;
+use crate::domain::{Credential, Environments, Role, RoleId, StateName, UnixTime};
+use crate::policy::Snapshot;
+
+/// What is looked for; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Parts of words, in any case, each to be found in who made it, its name,
+    /// its description, or the id or label of a role.
+    pub q: Option<String>,
+    /// The state as it reads now.
+    pub state: Option<StateName>,
+    /// The id of a role.
+    pub role: Option<String>,
+    /// The account.
+    pub account: Option<String>,
+    /// An environment it may act in; `*`: all.
+    pub environment: Option<String>,
+}
+
+/// Up to `limit` credentials that `filter` picks, older than `after`, and the
+/// place to go on from, if there are more.
+pub fn search(
+    ctx: &Context,
+    filter: &Filter,
+    after: Option<Place>,
+    limit: usize,
+) -> (Vec<Arc<Credential>>, Option<Place>) {
+    let terms = Term::read(filter.q.as_deref().unwrap_or_default(), &ctx.world.load());
+    let now = ctx.now();
+    let wanted = |credential: &Credential| fits(filter, &terms, credential, now);
+    let (found, more) = ctx.memory.directory.list(after, limit, wanted);
+    let last = found.last().map(|credential| (credential.created_at, credential.client_id));
+    (found, last.filter(|_| more))
+}
+
+fn fits(filter: &Filter, terms: &[Term], credential: &Credential, now: UnixTime) -> bool {
+    let is =
+        |wanted: &Option<String>, has: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(has);
+    filter.state.is_none_or(|state| credential.state_at(now) == state)
+        && is(&filter.account, &|account| credential.account.as_str() == account)
+        && is(&filter.role, &|role| credential.roles.contains(role))
+        && is(&filter.environment, &|environment| match environment {
+            "*" => credential.environments == Environments::All,
+            one => credential.environments.contains(one),
+        })
+        && terms.iter().all(|term| term.fits(credential))
+}
+
+/// One part of a word, and the roles that it finds.
+struct Term {
+    text: String,
+    roles: BTreeSet<RoleId>,
+}
+
+impl Term {
+    fn read(q: &str, world: &Snapshot) -> Vec<Term> {
+        let roles_with = |text: &str| {
+            let labelled = |role: &&Role| contains(&role.label, text);
+            world.roles().iter().filter(labelled).map(|role| role.id.clone()).collect()
+        };
+        q.split_whitespace()
+            .map(str::to_lowercase)
+            .map(|text| Term { roles: roles_with(&text), text })
+            .collect()
+    }
+
+    fn fits(&self, credential: &Credential) -> bool {
+        [&credential.created_by, &credential.name, &credential.description]
+            .into_iter()
+            .any(|column| contains(column, &self.text))
+            || credential
+                .roles
+                .iter()
+                .any(|role| self.roles.contains(role) || contains(role.as_str(), &self.text))
+    }
+}
+
+/// Whether `text`, in any case, holds `part`, which is in lower case.
+pub(super) fn contains(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(part)
+}
