@@ -7,6 +7,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -160,11 +161,12 @@ fn guide(scene: &Scene, minted: &[Minted]) -> String {
              sed 's/.*\"access_token\": *\"\\([^\"]*\\)\".*/\\1/')"
         )
     };
+    let program = std::env::current_exe().map_or("portcullis".into(), |path| quoted(&path));
     let bearer = "-H \"Authorization: Bearer $TOKEN\"";
     let reader = minted.first().map_or("", |reader| &reader.client_id);
-    let list = format!("curl -i {gateway}/api/core/accounts/{ACCOUNT}/tests {bearer}");
+    let list = format!("curl -sSi {gateway}/api/core/accounts/{ACCOUNT}/tests {bearer}");
     let clear =
-        format!("curl -i -X DELETE {gateway}/backend/accounts/{ACCOUNT}/tag-clear {bearer}");
+        format!("curl -sSi -X DELETE {gateway}/backend/accounts/{ACCOUNT}/tag-clear {bearer}");
     let lines = [
         (
             "trade the reader's credential for a token, and read campaigns: 200",
@@ -181,7 +183,7 @@ fn guide(scene: &Scene, minted: &[Minted]) -> String {
         (
             "the library, before and after the emergency: 204 empties it",
             format!(
-                "curl {gateway}/script/{ACCOUNT}\n{}\n{clear}\ncurl {gateway}/script/{ACCOUNT}",
+                "curl -sS {gateway}/script/{ACCOUNT}\n{}\n{clear}\ncurl -sS {gateway}/script/{ACCOUNT}",
                 trade("library-emergency")
             ),
         ),
@@ -189,8 +191,8 @@ fn guide(scene: &Scene, minted: &[Minted]) -> String {
             "the same with the commands, in another terminal",
             format!(
                 "export PORTCULLIS_ADMIN_URL={admin} PORTCULLIS_ADMIN_KEY={key}\n\
-                 portcullis credential list\nportcullis audit list\n\
-                 portcullis explain --config {folder}/portcullis.toml --method DELETE \
+                 {program} credential list\n{program} audit list\n\
+                 {program} explain --config {folder}/portcullis.toml --method DELETE \
                  --url /backend/accounts/{ACCOUNT}/tag-clear --token \"$TOKEN\""
             ),
         ),
@@ -200,4 +202,13 @@ fn guide(scene: &Scene, minted: &[Minted]) -> String {
     }
     text.push_str("\nEvery request shows up below as one line of the access log.\n");
     text
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
