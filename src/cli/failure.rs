@@ -1,5 +1,6 @@
 //! How a command ends: with an exit code, or with a failure that has one.
 
+use super::check::count;
 use crate::config::ConfigErrors;
 
 /// Done; or allowed.
@@ -16,6 +17,14 @@ pub(super) type Outcome = anyhow::Result<u8>;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
+
+/// An error as it is shown. Faults of a file begin with the file, for editors.
+pub(super) fn words(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<ConfigErrors>() {
+        Some(errors) => format!("{errors}\n{}", count(errors.faults().len(), "fault")),
+        None => format!("portcullis: {error:#}"),
+    }
+}
 
 /// The exit code of an error.
 pub(super) fn code(error: &anyhow::Error) -> u8 {

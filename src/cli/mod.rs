@@ -38,7 +38,7 @@ pub fn run() -> i32 {
     match dispatch(&arguments.command) {
         Ok(code) => i32::from(code),
         Err(error) => {
-            out::note(format_args!("portcullis: {error:#}"));
+            out::note(failure::words(&error));
             i32::from(failure::code(&error))
         }
     }
