@@ -1,6 +1,8 @@
 //! Portcullis: a reverse-proxy authorization gateway on Pingora.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod edge;

@@ -66,6 +66,7 @@ pub(super) fn minting(oauth: &Oauth) -> Minting {
         audience: oauth.audience.clone(),
         token_ttl: oauth.token_ttl,
         max_token_ttl: oauth.max_token_ttl,
+        token_rate: oauth.token_rate,
         clock_skew: oauth.clock_skew,
     }
 }

@@ -11,7 +11,6 @@ use super::serve::{means, runtime, start_error};
 use super::stdin;
 use crate::app::{Offline, StartError};
 use crate::config::{self, Config, Engine};
-use crate::policy::{Decision, Reason, Step};
 use crate::service::{self, Bearer, Context, ExplainError, ExplainRequest};
 use crate::store::OpenError;
 
@@ -76,7 +75,7 @@ fn judge(context: &Context, args: &args::Explain, token: Option<&str>) -> anyhow
     let bearer = token.map_or(Bearer::Nobody, |token| Bearer::Token(token.to_owned()));
     let request = ExplainRequest { method: args.method.clone(), url: sent(&args.url), bearer };
     match service::explain(context, &request) {
-        Ok(found) => Ok(explanation(&found.steps, &found.decision)),
+        Ok(found) => Ok(serde_json::to_value(crate::api::explanation(found))?),
         Err(ExplainError::Invalid(faults)) => {
             let faults: Vec<String> =
                 faults.iter().map(|fault| format!("--{} {}", fault.field, fault.message)).collect();
@@ -89,41 +88,6 @@ fn judge(context: &Context, args: &args::Explain, token: Option<&str>) -> anyhow
 /// A URL as a client sends it: without what follows '#'.
 fn sent(url: &str) -> String {
     url.split('#').next().unwrap_or_default().to_owned()
-}
-
-fn explanation(steps: &[Step], decision: &Decision) -> Value {
-    let steps: Vec<Value> =
-        steps.iter().map(|step| json!({"step": step.name, "found": step.text})).collect();
-    match decision {
-        Decision::Allow(permit) => json!({
-            "decision": "allow",
-            "route": permit.route().name.as_str(),
-            "upstream": permit.upstream().as_str(),
-            "client_id": permit.principal().map(|p| p.token().client_id().to_string()),
-            "account": permit.principal().map(|p| p.token().account().as_str()),
-            "steps": steps,
-        }),
-        Decision::Deny(denial) => json!({
-            "decision": "deny",
-            "status": denial.reason.status(),
-            "error": denial.reason.error(),
-            "reason": denial.reason.as_str(),
-            "detail": denial.detail,
-            "route": denial.route.as_ref().map(|route| route.name.as_str()),
-            "client_id": denial.principal.as_ref().map(|p| p.token().client_id().to_string()),
-            "account": denial.principal.as_ref().map(|p| p.token().account().as_str()),
-            "needed": denial.needed.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
-            "allowed_methods": denial.allowed_methods,
-            "steps": steps,
-        }),
-        // Never with a body that is known to be absent.
-        Decision::ReadBody(route) => json!({
-            "decision": "deny",
-            "reason": Reason::MalformedRequest.as_str(),
-            "route": route.name.as_str(),
-            "steps": steps,
-        }),
-    }
 }
 
 /// The explanation for people; from here or from the admin port.
@@ -194,6 +158,7 @@ fn advice(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Reason;
 
     #[test]
     fn a_denial_says_what_to_do() {

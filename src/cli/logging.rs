@@ -10,8 +10,13 @@ use super::out;
 /// The variable that says how much is told.
 const VARIABLE: &str = "PORTCULLIS_LOG";
 
-/// What tells of every connection, and is not asked for by name.
-const NOISY: [&str; 2] = ["pingora_core::services::listening", "pingora_proxy"];
+/// What tells of every connection or in pages, unless it is asked for by name.
+const NOISY: [&str; 3] = [
+    "pingora_core::services::listening=warn",
+    "pingora_proxy=warn",
+    // The edge says it in a line of its own.
+    "pingora_load_balancing=error",
+];
 
 /// Begins to log; what waits is written when the guard is dropped. The `log`
 /// crate, which Pingora and sled use, is bridged.
@@ -40,9 +45,10 @@ fn filter(asked: Option<&str>, default: &str) -> (EnvFilter, Option<String>) {
         None => (default, None),
     };
     let mut text = text.to_owned();
-    for target in NOISY {
+    for quiet in NOISY {
+        let target = quiet.split('=').next().unwrap_or_default();
         if !text.contains(target) {
-            text.push_str(&format!(",{target}=warn"));
+            text.push_str(&format!(",{quiet}"));
         }
     }
     (EnvFilter::new(text), fault)

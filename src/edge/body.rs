@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
 /// The longest body that is held to look at its keys, in bytes.
 pub(crate) const MAX_HELD: usize = 64 * 1024;
 
@@ -15,41 +18,71 @@ pub(crate) enum Held {
     Absent,
     /// More than may be held.
     TooLong,
+    /// Something that is not JSON.
+    OtherMedia,
     /// Without a single reading.
     Ambiguous,
     /// An object with these keys.
     Keys(BTreeSet<String>),
 }
 
-/// Reads a whole body. `content_type` and `content_encoding` are the fields'
-/// values; any coding and any charset but UTF-8 is another encoding.
-pub(crate) fn read_keys(
-    body: &[u8],
-    content_type: Option<&str>,
-    content_encoding: Option<&str>,
-) -> Held {
-    let coded = content_encoding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-    if body.is_empty() && !coded {
-        return Held::Absent;
-    }
-    if coded || !is_utf8_charset(content_type) {
-        return Held::Ambiguous;
-    }
-    match serde_json::from_slice::<Keys>(body) {
-        Ok(Keys(keys)) => Held::Keys(keys),
-        Err(_) => Held::Ambiguous,
+/// What the fields of a request say of its body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// JSON in UTF-8, uncoded; or nothing at all is said.
+    Json,
+    /// JSON in another encoding, or two sayings.
+    Unclear,
+    /// Something else.
+    Other,
+}
+
+impl Media {
+    pub(crate) fn of(fields: &HeaderMap) -> Self {
+        let mut codings = fields.get_all(CONTENT_ENCODING).iter();
+        if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Media::Unclear;
+        }
+        let mut types = fields.get_all(CONTENT_TYPE).iter();
+        let (Some(first), None) = (types.next(), types.next()) else {
+            return if fields.contains_key(CONTENT_TYPE) { Media::Unclear } else { Media::Json };
+        };
+        let Ok(text) = first.to_str() else { return Media::Unclear };
+        let mut parts = text.split(';');
+        let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_json = matches!(essence.as_str(), "application/json" | "text/json")
+            || (essence.starts_with("application/") && essence.ends_with("+json"));
+        match (is_json, parts.all(is_utf8)) {
+            (false, _) => Media::Other,
+            (true, true) => Media::Json,
+            (true, false) => Media::Unclear,
+        }
     }
 }
 
-fn is_utf8_charset(content_type: Option<&str>) -> bool {
-    let mut parameters = content_type.unwrap_or_default().split(';').skip(1);
-    parameters.all(|parameter| match parameter.split_once('=') {
+/// True for a parameter that names no other charset than UTF-8.
+fn is_utf8(parameter: &str) -> bool {
+    match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             let value = value.trim().trim_matches('"');
             value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
         }
         _ => true,
-    })
+    }
+}
+
+/// Reads a whole body. A form that looks like JSON is a form: only what is
+/// sent as JSON counts as such.
+pub(crate) fn read_keys(body: &[u8], media: &Media) -> Held {
+    match media {
+        Media::Unclear => Held::Ambiguous,
+        _ if body.is_empty() => Held::Absent,
+        Media::Other => Held::OtherMedia,
+        Media::Json => match serde_json::from_slice::<Keys>(body) {
+            Ok(Keys(keys)) => Held::Keys(keys),
+            Err(_) => Held::Ambiguous,
+        },
+    }
 }
 
 /// Unique top-level keys; anything else is an error.
@@ -85,7 +118,7 @@ mod tests {
     use super::*;
 
     fn keys(body: &str) -> Held {
-        read_keys(body.as_bytes(), Some("application/json"), None)
+        read_keys(body.as_bytes(), &Media::Json)
     }
 
     #[test]
@@ -95,9 +128,7 @@ mod tests {
         assert_eq!(keys(r#" {"a":{"b":1,"b":2},"c":[]} "#), set(&["a", "c"]));
         assert_eq!(keys(r#"{"st\u0061tus":1}"#), set(&["status"]));
         assert_eq!(keys("{}"), set(&[]));
-        assert_eq!(read_keys(b"", None, None), Held::Absent);
-        let utf8 = read_keys(b"{}", Some("application/json; charset=\"UTF-8\""), Some("identity"));
-        assert_eq!(utf8, set(&[]));
+        assert_eq!(keys(""), Held::Absent);
     }
 
     #[test]
@@ -117,11 +148,42 @@ mod tests {
         ] {
             assert_eq!(keys(body), Held::Ambiguous, "{body}");
         }
-        assert_eq!(read_keys(b"{\"\xff\":1}", None, None), Held::Ambiguous);
-        assert_eq!(
-            read_keys(b"{}", Some("application/json; charset=utf-16"), None),
-            Held::Ambiguous
-        );
-        assert_eq!(read_keys(b"{}", None, Some("gzip")), Held::Ambiguous);
+        assert_eq!(read_keys(b"{\"\xff\":1}", &Media::Json), Held::Ambiguous);
+        assert_eq!(read_keys(b"{}", &Media::Unclear), Held::Ambiguous);
+        assert_eq!(read_keys(br#"{"status":"&name=evil&"}"#, &Media::Other), Held::OtherMedia);
+    }
+
+    #[test]
+    fn what_the_fields_say() {
+        let media = |fields: &[(&str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                map.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+            }
+            Media::of(&map)
+        };
+        let typed = |value: &str| media(&[("content-type", value)]);
+        assert_eq!(media(&[]), Media::Json);
+        assert_eq!(media(&[("content-encoding", "identity")]), Media::Json);
+        for json in [
+            "application/json",
+            "Application/JSON; charset=\"UTF-8\"",
+            "application/vnd.api+json; v=1",
+        ] {
+            assert_eq!(typed(json), Media::Json, "{json}");
+        }
+        for other in [
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            "text/csv",
+            "multipart/form-data; boundary=x",
+            "",
+        ] {
+            assert_eq!(typed(other), Media::Other, "{other}");
+        }
+        assert_eq!(typed("application/json; charset=utf-16"), Media::Unclear);
+        assert_eq!(media(&[("content-encoding", "gzip")]), Media::Unclear);
+        let twice = media(&[("content-type", "application/json"), ("content-type", "text/plain")]);
+        assert_eq!(twice, Media::Unclear);
     }
 }

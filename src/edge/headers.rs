@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{AUTHORIZATION, CONNECTION, HOST, TE};
+use http::header::{self, AUTHORIZATION, CONNECTION, HOST, TE};
 use ipnet::IpNet;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::peers::AuthorizationPolicy;
 use crate::policy::Permit;
@@ -188,6 +188,58 @@ fn hash128(text: &str) -> String {
             | 1
     };
     format!("{:016x}{:016x}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Fields by which an upstream may be told to do something else than what was
+/// judged: another method, another path.
+const OVERRIDES: [&str; 7] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-rewrite-uri",
+];
+
+/// The field of a request that would undo what was judged, in any spelling.
+pub(crate) fn override_field(request: &RequestHeader) -> Option<&str> {
+    let names = request.headers.keys().map(http::HeaderName::as_str);
+    names
+        .filter(|name| name.starts_with('x'))
+        .find(|name| OVERRIDES.contains(&plain(name).as_str()))
+}
+
+/// True if silence is normal on this exchange: an upgrade, an event stream.
+pub(crate) fn is_open_ended(request: &RequestHeader) -> bool {
+    let accept = request.headers.get(header::ACCEPT).map(|value| value.as_bytes());
+    let events = b"text/event-stream";
+    request.headers.contains_key(header::UPGRADE)
+        || accept.is_some_and(|value| {
+            value.windows(events.len()).any(|w| w.eq_ignore_ascii_case(events))
+        })
+}
+
+/// Fields of the upstream's connection say nothing about the client's (RFC
+/// 9110 section 7.6.1). Pingora sets its own Connection and framing.
+pub(crate) fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    let nominated: Vec<String> = response
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| {
+            !matches!(name.as_str(), "" | "close" | "transfer-encoding" | "content-length")
+        })
+        .collect();
+    for name in nominated {
+        response.remove_header(name.as_str());
+    }
+    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "upgrade"] {
+        response.remove_header(name);
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 mod body;
 mod connection;
+mod failure;
 mod head;
 mod headers;
+mod judge;
 mod mount;
 mod peers;
 mod proxy;

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::reject::Reply;
+use crate::api::oauth::RefusalReason;
 
 /// The longest body that these endpoints take, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -57,6 +58,7 @@ impl Mount {
                 fields.push((name.clone(), value.clone()));
             }
         }
-        Reply { status, fields, body: body.to_bytes() }
+        let reason = parts.extensions.get::<RefusalReason>().map_or("", |reason| reason.0);
+        Reply { status, fields, body: body.to_bytes(), reason }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -13,16 +13,15 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::body::{Held, MAX_HELD, read_keys};
-use super::headers::{RequestIds, client_request_id, prepare};
+use super::failure::Failure;
+use super::headers::{RequestIds, client_request_id, is_open_ended, prepare, strip_hop_by_hop};
+use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
 use super::reject::Reply;
 use super::settings::EdgeSettings;
-use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
-use crate::policy::{Body, Decision, Denial, Permit, Reason, RequestFacts, Target, decide};
-use crate::revocation::Refusal;
+use super::stage::{Reporter, RequestContext, Stage, Ticket};
+use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
-use crate::token::Authorization;
 
 /// The gateway as Pingora sees it.
 #[derive(Clone)]
@@ -37,110 +36,6 @@ pub(crate) struct Gateway {
 const ATTEMPTS: usize = 3;
 
 impl Gateway {
-    /// Judges the request as it stands in the session.
-    fn judge(&self, session: &Session, body: Body<'_>) -> Decision {
-        let request = session.req_header();
-        let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
-        let target = match Target::parse(request.raw_path(), host) {
-            Ok(target) => target,
-            Err(fault) => return Decision::Deny(Denial::malformed(fault.to_string())),
-        };
-        let fields = request.headers.get_all(header::AUTHORIZATION).iter();
-        let facts = RequestFacts {
-            method: request.method.as_str(),
-            host,
-            target,
-            authorization: Authorization::from_values(fields.map(|value| value.as_bytes())),
-            body,
-        };
-        decide(&self.context.world.load(), &self.context.memory.revoked, &facts, self.context.now())
-    }
-
-    async fn judge_with_body(
-        &self,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> pingora::Result<Decision> {
-        let held = match read_body(session, MAX_HELD).await? {
-            ReadBody::TooLong(read) => {
-                ctx.held = Some(read);
-                Held::TooLong
-            }
-            ReadBody::Whole(body) => {
-                let field =
-                    |name| session.req_header().headers.get(name).and_then(|v| v.to_str().ok());
-                read_keys(&body, field(header::CONTENT_TYPE), field(header::CONTENT_ENCODING))
-            }
-        };
-        let body = match &held {
-            Held::Absent => Body::Absent,
-            Held::TooLong => Body::TooLong,
-            Held::Ambiguous => Body::Ambiguous,
-            Held::Keys(keys) => Body::Keys(keys),
-        };
-        Ok(self.judge(session, body))
-    }
-
-    /// From a permit to a passage: what is still to be seen to before the
-    /// request may leave.
-    fn admit(
-        &self,
-        permit: Permit,
-        session: &Session,
-        ctx: &RequestContext,
-    ) -> Result<Passage, Denial> {
-        let settings = self.settings.load();
-        let denied = |reason, permit: &Permit| {
-            let mut denial = Denial::new(reason);
-            denial.route = Some(Arc::clone(permit.route()));
-            denial.principal = permit.principal().cloned();
-            denial
-        };
-        let limit = permit.route().body_bytes.unwrap_or(settings.body_bytes);
-        let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-        if limit > 0 && announced.is_some_and(|length| length > limit) {
-            return Err(denied(Reason::BodyTooLarge, &permit));
-        }
-        let Some(upstream) = settings.upstreams.get(permit.upstream()).cloned() else {
-            // A reload took the upstream away between judging and here.
-            return Err(denied(Reason::NoRoute, &permit));
-        };
-        let guard = match (permit.principal(), &ctx.ticket) {
-            (Some(principal), Some(ticket)) => {
-                let token = principal.token();
-                if let Some(rate) = principal.rate() {
-                    let rates = &self.context.memory.request_rates;
-                    rates.take(token.client_id(), rate, self.context.now()).map_err(|wait| {
-                        Denial { retry_after: Some(wait), ..denied(Reason::RateLimited, &permit) }
-                    })?;
-                }
-                let skew = self.context.world.load().expectations().clock_skew;
-                let streams = &self.context.memory.streams;
-                let ends = token.expires_at().plus(skew);
-                // First registered, then asked again: a revocation between the
-                // two finds the request, one before is seen here.
-                let guard = streams.register(token, ends, Arc::clone(&ticket.slot));
-                let refused = self.context.memory.revoked.check(token, self.context.now());
-                if let Err(refusal) = refused {
-                    let reason = match refusal {
-                        Refusal::Revoked => Reason::Revoked,
-                        Refusal::Suspended => Reason::Suspended,
-                        Refusal::Expired => Reason::Expired,
-                    };
-                    return Err(denied(reason, &permit));
-                }
-                let under_way = streams.count_of(token.client_id());
-                if principal.concurrency().is_some_and(|most| under_way > most as usize) {
-                    return Err(denied(Reason::RateLimited, &permit));
-                }
-                Some(guard)
-            }
-            _ => None,
-        };
-        Ok(Passage { permit, upstream, _guard: guard, body_limit: limit, asked: None, attempts: 0 })
-    }
-
     async fn answer_locally(
         &self,
         endpoint: &'static str,
@@ -187,36 +82,10 @@ async fn send(
 ) -> pingora::Result<()> {
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;
+    if ctx.failure.is_empty() {
+        ctx.failure = reply.reason;
+    }
     reply.send(session).await
-}
-
-enum ReadBody {
-    /// All of it. It stays in Pingora's retry buffer (64 KiB) to be forwarded.
-    Whole(Bytes),
-    /// This much was read and is in no buffer of Pingora's; more may follow.
-    TooLong(Bytes),
-}
-
-/// Reads a body of up to `limit` bytes.
-async fn read_body(session: &mut Session, limit: usize) -> pingora::Result<ReadBody> {
-    let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Ok(ReadBody::TooLong(Bytes::new()));
-    }
-    let expects = session.req_header().headers.get(header::EXPECT);
-    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.downstream_session.write_continue_response().await?;
-    }
-    session.downstream_session.enable_retry_buffering();
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.downstream_session.read_request_body().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > limit {
-            return Ok(ReadBody::TooLong(body.freeze()));
-        }
-    }
-    Ok(ReadBody::Whole(body.freeze()))
 }
 
 #[async_trait]
@@ -270,17 +139,7 @@ impl ProxyHttp for Gateway {
             return Ok(true);
         }
         drop(settings);
-        let mut decision = self.judge(session, Body::Unread);
-        if let Decision::ReadBody(_) = decision {
-            decision = self.judge_with_body(session, ctx).await?;
-        }
-        let admitted = match decision {
-            Decision::Allow(permit) => self.admit(permit, session, ctx),
-            Decision::Deny(denial) => Err(denial),
-            // Can't be: the body is known. Deny is the default.
-            Decision::ReadBody(_) => Err(Denial::malformed("the body could not be read")),
-        };
-        match admitted {
+        match self.pass(session, ctx).await? {
             Ok(passage) => {
                 ctx.stage = Stage::Permitted(passage);
                 Ok(false)
@@ -433,88 +292,5 @@ impl ProxyHttp for Gateway {
         _ctx: &mut RequestContext,
     ) {
         // The context reports when it is dropped: also when it is cut or panics.
-    }
-}
-
-/// What a client hears of a way that failed.
-struct Failure {
-    status: u16,
-    error: &'static str,
-    description: &'static str,
-    word: &'static str,
-}
-
-impl Failure {
-    fn of(error: &Error) -> Failure {
-        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-        match (error.etype(), error.esource()) {
-            (ErrorType::HTTPStatus(413), _) => Failure {
-                status: 413,
-                error: "content_too_large",
-                description: "",
-                word: "too_large",
-            },
-            (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
-                Failure {
-                    status: 500,
-                    error: "server_error",
-                    description: "The gateway failed to handle the request.",
-                    word: "internal_error",
-                }
-            }
-            (_, ErrorSource::Upstream) if timed_out => Failure {
-                status: 504,
-                error: "upstream_timeout",
-                description: "The service behind the gateway took too long to answer.",
-                word: "upstream_timeout",
-            },
-            (_, ErrorSource::Upstream) => Failure {
-                status: 502,
-                error: "bad_gateway",
-                description: "The service behind the gateway could not be reached or broke off.",
-                word: "bad_gateway",
-            },
-            (_, ErrorSource::Downstream) if timed_out => Failure {
-                status: 408,
-                error: "request_timeout",
-                description: "The request took too long to arrive.",
-                word: "client_timeout",
-            },
-            (_, ErrorSource::Downstream) => {
-                Failure { status: 0, error: "", description: "", word: "client_gone" }
-            }
-        }
-    }
-}
-
-/// True if silence is normal on this exchange: an upgrade, an event stream.
-fn is_open_ended(request: &RequestHeader) -> bool {
-    let accept = request.headers.get(header::ACCEPT).map(|value| value.as_bytes());
-    let events = b"text/event-stream";
-    request.headers.contains_key(header::UPGRADE)
-        || accept.is_some_and(|value| {
-            value.windows(events.len()).any(|w| w.eq_ignore_ascii_case(events))
-        })
-}
-
-/// Fields of the upstream's connection say nothing about the client's (RFC
-/// 9110 section 7.6.1). Pingora sets its own Connection and framing.
-fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    let nominated: Vec<String> = response
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| {
-            !matches!(name.as_str(), "" | "close" | "transfer-encoding" | "content-length")
-        })
-        .collect();
-    for name in nominated {
-        response.remove_header(name.as_str());
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "upgrade"] {
-        response.remove_header(name);
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
+    /// Why, for the log; finer than what the client hears.
+    pub(crate) reason: &'static str,
 }
 
 impl Reply {
@@ -45,7 +47,8 @@ impl Reply {
             "error_description": description,
             "request_id": request_id,
         });
-        let mut reply = Reply { status, fields: Vec::new(), body: Bytes::from(body.to_string()) };
+        let body = Bytes::from(body.to_string());
+        let mut reply = Reply { status, fields: Vec::new(), body, reason: "" };
         reply.add(CONTENT_TYPE, "application/json");
         reply.add(CACHE_CONTROL, "no-store");
         reply.add(HeaderName::from_static("x-request-id"), request_id);

@@ -46,18 +46,13 @@ pub(crate) enum QueryValue {
 }
 
 /// Looks a bound parameter up. Servers differ in what they take for a name
-/// (`a[]`, `A`, `a%5B%5D`, `a.b` for `a_b`) and in what separates pairs, so
-/// whatever might be the parameter counts as it.
+/// (`a[]`, `A`, `a%5B%5D`, `a.b` or `a[b` for `a_b`, `]a`) and in what separates
+/// pairs, so whatever might be the parameter counts as it.
 pub(crate) fn query_value(query: Option<&str>, name: &str) -> QueryValue {
     let Some(query) = query else { return QueryValue::NotOnce };
-    let wanted = loose(name);
-    let alike = query
-        .split(['&', ';', '?'])
-        .filter(|pair| {
-            let key = pair.split('=').next().unwrap_or_default();
-            loose(&decode(key)) == wanted
-        })
-        .count();
+    let wanted = letters(name);
+    let keys = query.split(['&', ';', '?']).map(|pair| pair.split('=').next().unwrap_or_default());
+    let alike = keys.filter(|key| could_be(key, &wanted)).count();
     let mut plain =
         query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(k, _)| *k == name);
     match (plain.next(), alike) {
@@ -66,22 +61,44 @@ pub(crate) fn query_value(query: Option<&str>, name: &str) -> QueryValue {
     }
 }
 
+/// Whether some server might take `key` for the parameter with these letters.
+/// A key that can't be decoded might be anything.
+fn could_be(key: &str, wanted: &str) -> bool {
+    let mut bytes = key.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        bytes = rest;
+        if *first == b'%'
+            && !matches!(rest, [a, b, ..] if [a, b].iter().all(|d| d.is_ascii_hexdigit()))
+        {
+            return true;
+        }
+    }
+    let mut name: Vec<u8> = key.bytes().collect();
+    loop {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&name).collect();
+        if decoded == name {
+            break;
+        }
+        name = decoded;
+    }
+    let Ok(name) = std::str::from_utf8(&name) else { return true };
+    let brackets = ['[', ']', '\0'];
+    let stem = name.trim_start_matches(brackets).split(brackets).next().unwrap_or_default();
+    letters(name) == wanted || letters(stem) == wanted
+}
+
+/// What is left of a name if neither letter case nor anything but letters and
+/// digits counts.
+fn letters(name: &str) -> String {
+    let plain = name.chars().filter(|c| c.is_alphanumeric());
+    // Both ways: some letters have the same capital and are not the same.
+    plain.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
 /// Decodes as forms do: `+` is a space.
 fn decode(text: &str) -> String {
     let spaced = text.replace('+', " ");
     percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-}
-
-/// The name as the most lenient server reads it.
-fn loose(name: &str) -> String {
-    let name = name.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-    let name = name.split(['[', '\0']).next().unwrap_or_default();
-    name.chars()
-        .map(|c| match c {
-            '.' | ' ' | '-' => '_',
-            c => c.to_ascii_lowercase(),
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -97,6 +114,8 @@ mod tests {
         assert_eq!(value("account_id=%37"), once("7"));
         assert_eq!(value("account_id="), once(""));
         assert_eq!(value("account_id=a=b"), once("a=b"));
+        assert_eq!(value("account_id=7&filter[account_id]=8"), once("7"));
+        assert_eq!(value("account_id=7&my_account_id=8&x=%zz&=&[]"), once("7"));
         for bad in [
             "",
             "x=1",
@@ -112,6 +131,21 @@ mod tests {
             "account_id=7&+account_id=8",
             "x=1;account_id=8&account_id=7",
             "account_id[]=7",
+            // Rack 2 strips brackets, PHP takes an unclosed one for '_'.
+            "account_id=7&[account_id]=8",
+            "account_id=7&]account_id=8",
+            "account_id=7&account_id]=8",
+            "account_id=7&account[id=8",
+            "account_id=7&account%5Bid=8",
+            "account_id=7&account_id[x][y]=8",
+            "account_id=7&account_id%00x=8",
+            "account_id=7&accountId=8",
+            // What nobody can say the meaning of: ASP.NET decodes %u005f.
+            "account_id=7&account%u005fid=8",
+            "account_id=7&account%255fid=8",
+            "account_id=7&%ffaccount_id=8",
+            "account_id=7&account_%C4%B1d=8",
+            "account_id=7&%=8",
         ] {
             assert_eq!(value(bad), QueryValue::NotOnce, "{bad}");
         }

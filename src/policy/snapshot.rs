@@ -155,8 +155,13 @@ impl Principal {
 
     /// True if it was worked out from this very standing: a revision is not
     /// enough, for one commit may change a credential twice.
-    pub(super) fn is_of(&self, standing: &Arc<Standing>) -> bool {
+    pub fn is_of(&self, standing: &Arc<Standing>) -> bool {
         Arc::ptr_eq(&self.0.standing, standing)
+    }
+
+    /// How its credential stood when this was worked out.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.0.standing
     }
 
     pub(super) fn held(&self) -> &ScopeBits {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::apply::Memory;
-use crate::domain::{Clock, Entropy, SecretHasher, UnixTime};
+use crate::domain::{Clock, Entropy, Rate, SecretHasher, UnixTime};
 use crate::policy::Snapshot;
 use crate::store::Store;
 use crate::token::Sealer;
@@ -42,6 +42,8 @@ pub struct Minting {
     pub token_ttl: Duration,
     /// The longest life of a token.
     pub max_token_ttl: Duration,
+    /// How often each client may mint; no limit if none.
+    pub token_rate: Option<Rate>,
     /// By how much clocks may differ.
     pub clock_skew: Duration,
 }

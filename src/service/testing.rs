@@ -74,6 +74,7 @@ impl TestWorld {
                 audience: AUDIENCE.into(),
                 token_ttl: Duration::from_secs(12 * 3600),
                 max_token_ttl: Duration::from_secs(24 * 3600),
+                token_rate: None,
                 clock_skew: SKEW,
             }),
             clock: Arc::clone(&clock) as Arc<_>,

@@ -160,6 +160,11 @@ impl Builder {
         self
     }
 
+    pub fn routes(mut self, routes: String) -> Self {
+        self.routes = routes;
+        self
+    }
+
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self
@@ -235,7 +240,8 @@ connect_timeout = "2s"
         harness.launch().await.unwrap();
         let context = &harness.running().context;
         let name = AdminName::new("root").unwrap();
-        let made = create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await.unwrap();
+        let made =
+            create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await.unwrap();
         harness.admin_key = made.key.expose().to_owned();
         harness
     }

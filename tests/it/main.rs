@@ -5,6 +5,7 @@ mod forwarding;
 mod harness;
 mod judging;
 mod malformed;
+mod n8n;
 mod process;
 mod raw;
 mod revocation;

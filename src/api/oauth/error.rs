@@ -2,8 +2,10 @@
 //!
 //! Every text is fixed: nothing that a client sent is ever in an answer.
 
+use std::time::Duration;
+
 use axum::response::Response;
-use http::header::{ALLOW, PRAGMA, WWW_AUTHENTICATE};
+use http::header::{ALLOW, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -19,6 +21,8 @@ pub(super) struct Refusal {
     /// With the challenge of RFC 7617.
     challenge: bool,
     allow: Option<&'static str>,
+    /// How long to wait, in whole seconds.
+    retry_after: Option<u64>,
     /// Finer than `error`, and not for the client.
     reason: Option<&'static str>,
 }
@@ -48,7 +52,15 @@ impl Refusal {
     );
 
     const fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
-        Refusal { status, error, description, challenge: false, allow: None, reason: None }
+        Refusal {
+            status,
+            error,
+            description,
+            challenge: false,
+            allow: None,
+            retry_after: None,
+            reason: None,
+        }
     }
 
     /// The request is not one (400).
@@ -76,6 +88,17 @@ impl Refusal {
         let status = if challenge { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
         let refusal = Refusal::new(status, "invalid_client", "Client authentication failed.");
         Refusal { challenge, reason: Some(bad.reason.as_str()), ..refusal }
+    }
+
+    /// More often than the endpoint's rate allows (429).
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        let refusal = Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "This client asks for tokens too often; see Retry-After, and use a token until it ends.",
+        );
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        Refusal { retry_after: Some(seconds.max(1)), ..refusal }
     }
 
     /// A fault of ours (500).
@@ -108,6 +131,9 @@ impl Refusal {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(RefusalReason(self.reason.unwrap_or(self.error)));
         response

@@ -56,6 +56,13 @@ impl Desk {
         let (credential, generation) =
             authenticate(&self.context, &who.client_id, who.secret.expose(), account)
                 .map_err(refuse)?;
+        // After the secret was right: nobody can use up another's rate.
+        if let Some(rate) = self.context.minting.load().token_rate {
+            let rates = &self.context.memory.token_rates;
+            rates
+                .take(credential.client_id, rate, self.context.now())
+                .map_err(Refusal::rate_limited)?;
+        }
         let minted = mint_token(&self.context, &credential, generation, params.scope(), lifetime)
             .map_err(|refusal| match refusal {
             MintRefusal::InvalidScope(why) => Refusal::invalid_scope(why),
@@ -84,8 +91,13 @@ pub(super) struct Outcomes {
 impl Outcomes {
     pub(super) fn new(metrics: &Metrics) -> Self {
         let counter = |outcome: &str| metrics.tokens_minted.with_label_values(&[outcome]);
-        let refused =
-            ["invalid_client", "invalid_scope", "invalid_request", "unsupported_grant_type"];
+        let refused = [
+            "invalid_client",
+            "invalid_scope",
+            "invalid_request",
+            "unsupported_grant_type",
+            "rate_limited",
+        ];
         Outcomes {
             ok: counter("ok"),
             refused: refused.map(|outcome| (outcome, counter(outcome))).into(),

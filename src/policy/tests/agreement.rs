@@ -64,7 +64,7 @@ fn refused_out_of_caution(ask: &Ask, answer: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn agrees_with_the_oracle(

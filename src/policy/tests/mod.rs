@@ -9,6 +9,7 @@ mod bodies;
 mod credentials;
 mod oracle;
 mod paths;
+mod queries;
 mod rights;
 mod routes;
 mod scenes;

@@ -126,6 +126,7 @@ impl Gateway {
             audience: "campaign-api".into(),
             token_ttl: Duration::from_secs(43_200),
             max_token_ttl: Duration::from_secs(86_400),
+            token_rate: None,
             clock_skew: Duration::from_secs(30),
         };
         let context = Arc::new(Context {

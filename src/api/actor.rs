@@ -1,0 +1,64 @@
+//! The proof of who calls. A handler takes it as an argument, so one that
+//! forgets to ask for it does not have it: what it hands to a use case.
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::admin::Shared;
+use super::error::ApiError;
+use crate::domain::AdminRole;
+use crate::service::{Actor, authenticate_admin};
+
+macro_rules! proof {
+    ($(#[$doc:meta])* $type:ident, $role:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $type(Actor);
+
+        impl $type {
+            pub(crate) fn actor(&self) -> &Actor {
+                &self.0
+            }
+        }
+
+        impl FromRequestParts<Shared> for $type {
+            type Rejection = ApiError;
+
+            async fn from_request_parts(
+                parts: &mut Parts,
+                shared: &Shared,
+            ) -> Result<Self, ApiError> {
+                authenticate(parts, shared, $role).map($type)
+            }
+        }
+    };
+}
+
+proof! {
+    /// Somebody who may read.
+    Viewer, AdminRole::Viewer
+}
+proof! {
+    /// Somebody who may mint and revoke.
+    Admin, AdminRole::Admin
+}
+proof! {
+    /// Somebody who may manage administrators and keys.
+    SuperAdmin, AdminRole::SuperAdmin
+}
+
+fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(|| ApiError::unauthorized(false))?;
+    let key = value.to_str().ok().and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let key = key.filter(|_| values.next().is_none());
+    let admin = key.and_then(|key| authenticate_admin(&shared.context, key));
+    let admin = admin.ok_or_else(|| ApiError::unauthorized(true))?;
+    if admin.role < needed {
+        return Err(ApiError::forbidden(needed.as_str()));
+    }
+    Ok(Actor::administrator(&admin))
+}

@@ -1,0 +1,106 @@
+//! The admin port: JSON for administrators, one file a noun.
+
+mod admins;
+mod audit;
+mod catalogue;
+mod credentials;
+mod explain;
+mod lifecycle;
+mod openapi;
+mod revocations;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+
+use super::error::ApiError;
+use super::frame::framed;
+use super::ops::health;
+use super::readiness::Readiness;
+use crate::domain::ClientId;
+use crate::metrics::Metrics;
+use crate::service::{Context, Receipt};
+
+pub use explain::explanation;
+pub use openapi::openapi;
+
+/// What handlers work with.
+pub(crate) struct AdminState {
+    pub(crate) context: Arc<Context>,
+    metrics: Metrics,
+}
+
+pub(crate) type Shared = Arc<AdminState>;
+
+/// Everything that the admin port answers (contract, section 8).
+pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metrics) -> Router {
+    let mut start = [0; 8];
+    // Without randomness request ids are only less distinct.
+    if let Err(error) = context.entropy.fill(&mut start) {
+        tracing::warn!(%error, "request ids begin at zero");
+    }
+    let router = Router::new()
+        .route("/v1/credentials", post(credentials::mint).get(credentials::list))
+        .route("/v1/credentials/{client_id}", get(credentials::show))
+        .route("/v1/credentials/{client_id}/revoke", post(lifecycle::revoke))
+        .route("/v1/credentials/{client_id}/suspend", post(lifecycle::suspend))
+        .route("/v1/credentials/{client_id}/resume", post(lifecycle::resume))
+        .route("/v1/revocations", post(revocations::revoke))
+        .route("/v1/roles", get(catalogue::roles))
+        .route("/v1/routes", get(catalogue::routes))
+        .route("/v1/me", get(catalogue::me))
+        .route("/v1/admins", post(admins::create).get(admins::list))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/explain", post(explain::explain))
+        .route("/openapi.json", get(openapi::describe))
+        .merge(health(readiness))
+        .with_state(Arc::new(AdminState { context, metrics }));
+    framed(router, u64::from_be_bytes(start))
+}
+
+/// What a revocation ended: a closed set, the label of a metric.
+#[derive(Clone, Copy)]
+enum Kind {
+    Credential,
+    Token,
+    CutOff,
+    Suspension,
+}
+
+impl AdminState {
+    /// Counts what was revoked now, not what had been before.
+    fn count(&self, kind: Kind, receipt: &Receipt) {
+        let label = match kind {
+            Kind::Credential => "credential",
+            Kind::Token => "token",
+            Kind::CutOff => "cut_off",
+            Kind::Suspension => "suspension",
+        };
+        if !receipt.repeated {
+            self.metrics.revocations.with_label_values(&[label]).inc();
+        }
+    }
+}
+
+/// The `{client_id}` of a path. What is no id names nothing: 404.
+pub(crate) struct Named(ClientId);
+
+fn no_such_credential() -> ApiError {
+    ApiError::not_found("There is no such credential.")
+}
+
+impl FromRequestParts<Shared> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, shared).await;
+        let id = path.ok().and_then(|Path(text)| ClientId::parse(&text));
+        id.map(Named).ok_or_else(no_such_credential)
+    }
+}

@@ -1,0 +1,107 @@
+//! The description of the admin port, made from the code (OpenAPI 3.1).
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
+use utoipa::{Modify, OpenApi};
+
+use super::{admins, audit, catalogue, credentials, explain, lifecycle, revocations};
+use crate::api::error::ErrorBody;
+use crate::api::ops;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portcullis admin API",
+        description = "Mints, finds and revokes credentials. Every call but /healthz, /readyz and \
+            /openapi.json takes an admin key. Roles: viewer reads; admin also mints and revokes; \
+            super-admin also manages administrators."
+    ),
+    paths(
+        credentials::mint, credentials::list, credentials::show,
+        lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
+        revocations::revoke,
+        catalogue::roles, catalogue::routes, catalogue::me,
+        admins::create, admins::list,
+        audit::list, explain::explain,
+        ops::alive, ops::ready, describe,
+    ),
+    components(schemas(ErrorBody<'static>)),
+    modifiers(&Errors)
+)]
+struct AdminApi;
+
+/// What any call may answer, so that no handler has to repeat it.
+struct Errors;
+
+const ERRORS: [(&str, &str, &str, &str); 7] = [
+    ("400", "invalid_request", "The body is not one JSON object with unique keys", "POST"),
+    ("401", "unauthorized", "No admin key, or an unknown one", ""),
+    ("403", "forbidden", "The administrator's role does not suffice", ""),
+    ("404", "not_found", "There is no such thing", ""),
+    ("413", "content_too_large", "The body is longer than 64 KiB", "POST"),
+    ("422", "invalid_fields", "Some fields or parameters are not valid", ""),
+    (
+        "503",
+        "unavailable",
+        "The store took no change, or did not say; it is safe to ask again",
+        "POST",
+    ),
+];
+
+fn error(code: &str, text: &str, fields: bool) -> Response {
+    let mut example = json!({
+        "error": code, "error_description": format!("{text}."),
+        "request_id": "5d2f2b6f0f4f9c7a0000000000000001"
+    });
+    if fields && let Some(body) = example.as_object_mut() {
+        let fields = json!([{ "field": "expires_at", "message": "must lie in the future" }]);
+        body.insert("fields".to_owned(), fields);
+    }
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ErrorBody")))
+        .example(Some(example))
+        .build();
+    ResponseBuilder::new().description(text).content("application/json", content).build()
+}
+
+impl Modify for Errors {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("admin_key", scheme);
+        document.security = Some(vec![SecurityRequirement::new("admin_key", Vec::<String>::new())]);
+        let keyed = |path: &str| path.starts_with("/v1/");
+        for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| keyed(path)) {
+            let operations = [(&mut item.get, "GET"), (&mut item.post, "POST")];
+            for (operation, method) in operations {
+                let Some(operation) = operation else { continue };
+                let responses = &mut operation.responses.responses;
+                for (status, code, text, only) in ERRORS {
+                    if only.is_empty() || only == method {
+                        let response = error(code, text, status == "422");
+                        responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+                    }
+                }
+                if let Some(RefOr::T(conflict)) = responses.get_mut("409") {
+                    *conflict = error("conflict", &conflict.description, false);
+                }
+            }
+        }
+    }
+}
+
+/// Describes the admin port.
+#[utoipa::path(get, path = "/openapi.json", tag = "health", security(()),
+    responses((status = 200, description = "This document", body = Object)))]
+pub(super) async fn describe() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], openapi())
+}
+
+/// The description of the admin port as pretty JSON.
+pub fn openapi() -> String {
+    // Made of texts and lists only, it always has a JSON form.
+    AdminApi::openapi().to_pretty_json().unwrap_or_default()
+}

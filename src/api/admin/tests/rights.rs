@@ -1,0 +1,130 @@
+use serde_json::json;
+
+use super::*;
+
+/// Every call, and the least role that it takes; none for all the world.
+fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
+    use AdminRole::{Admin, SuperAdmin, Viewer};
+    let minting = json!({ "name": "n", "account": "acme", "roles": ["campaign-viewer"] });
+    let one = |rest: &str| format!("/v1/credentials/{id}{rest}");
+    vec![
+        ("POST", "/v1/credentials".into(), minting, Some(Admin)),
+        ("GET", "/v1/credentials".into(), json!(null), Some(Viewer)),
+        ("GET", one(""), json!(null), Some(Viewer)),
+        ("POST", one("/suspend"), json!({}), Some(Admin)),
+        ("POST", one("/resume"), json!({}), Some(Admin)),
+        ("POST", one("/revoke"), json!({ "reason": "r" }), Some(Admin)),
+        (
+            "POST",
+            "/v1/revocations".into(),
+            json!({ "jti": "6f9619ff-8b86-4011-b42d-00c04fc964ff" }),
+            Some(Admin),
+        ),
+        ("GET", "/v1/roles".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/routes".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/me".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/audit".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
+        ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
+        ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
+        ("GET", "/healthz".into(), json!(null), None),
+        ("GET", "/readyz".into(), json!(null), None),
+        ("GET", "/openapi.json".into(), json!(null), None),
+    ]
+}
+
+#[tokio::test]
+async fn each_role_may_do_what_it_may_and_no_more() {
+    let port = Port::new().await;
+    port.readiness.ready();
+    let id = port.world.credential("a").await.credential.client_id.to_string();
+    let keys = [
+        (None, None),
+        (Some("pak1nonsense"), None),
+        (Some(port.viewer.as_str()), Some(AdminRole::Viewer)),
+        (Some(port.admin.as_str()), Some(AdminRole::Admin)),
+        (Some(port.super_admin.as_str()), Some(AdminRole::SuperAdmin)),
+    ];
+    for (method, path, body, needed) in calls(&id) {
+        for (key, role) in keys {
+            let head = port.world.store.status().head;
+            let answer = port.send(request(method, &path, key, &body.to_string())).await;
+            let told = format!("{method} {path} as {role:?}: {}", answer.text);
+            match needed {
+                Some(_) if role.is_none() => {
+                    assert_eq!(answer.status, 401, "{told}");
+                    let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+                    assert!(challenge.starts_with("Bearer"), "{told}");
+                    assert_eq!(challenge.contains("invalid_token"), key.is_some(), "{told}");
+                }
+                Some(needed) if role < Some(needed) => {
+                    assert_eq!(answer.status, 403, "{told}");
+                    assert_eq!(answer.json["error"], "forbidden");
+                }
+                _ => assert!(answer.status.is_success(), "{told}"),
+            }
+            if !answer.status.is_success() {
+                assert_eq!(port.world.store.status().head, head, "{told}");
+                assert!(answer.json["request_id"].is_string(), "{told}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_stands_once_and_as_bearer() {
+    let port = Port::new().await;
+    let me = |values: &[String]| {
+        let mut request = request("GET", "/v1/me", None, "");
+        for value in values {
+            request.headers_mut().append("authorization", value.parse().unwrap());
+        }
+        request
+    };
+    let key = &port.viewer;
+    let good = port.send(me(&[format!("bearer {key}")])).await;
+    assert_eq!(good.json, json!({ "name": "vera", "role": "viewer" }));
+    for bad in [
+        vec![format!("Bearer {key}"), format!("Bearer {key}")],
+        vec![format!("Basic {key}")],
+        vec![key.clone()],
+        vec!["Bearer".into()],
+        vec!["Bearer ".into()],
+    ] {
+        assert_eq!(port.send(me(&bad)).await.status, 401, "{}", bad.len());
+    }
+}
+
+/// What is described is served, and what is served is described.
+#[tokio::test]
+async fn openapi_describes_every_call() {
+    let port = Port::new().await;
+    let document = port.send(request("GET", "/openapi.json", None, "")).await.json;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let mut described: Vec<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let mut served: Vec<String> = calls("{client_id}")
+        .into_iter()
+        .map(|(method, path, _, _)| format!("{method} {path}"))
+        .collect();
+    described.sort_unstable();
+    served.sort_unstable();
+    assert_eq!(described, served);
+    let text = document.to_string();
+    for (reference, _) in text.match_indices("#/components/schemas/") {
+        let name = text[reference + 21..].split('"').next().unwrap();
+        assert!(!document["components"]["schemas"][name].is_null(), "{name}");
+    }
+    let minting = &document["paths"]["/v1/credentials"]["post"]["responses"];
+    for status in ["201", "400", "401", "403", "413", "422", "503"] {
+        assert!(!minting[status]["content"]["application/json"].is_null(), "{status}");
+    }
+    assert!(minting["422"]["content"]["application/json"]["example"]["fields"].is_array());
+}

@@ -1,0 +1,166 @@
+//! A JSON body, read field by field, so that every fault can be told at once.
+//!
+//! Broken JSON, a field that stands twice and anything but an object are
+//! refused whole: two readers must not see two things.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::service::FieldFault;
+
+/// The fields that are left to be read, and what was wrong with the others.
+pub(crate) struct Fields {
+    left: BTreeMap<String, Value>,
+    faults: Vec<FieldFault>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                let text = "The body is longer than 64 KiB.";
+                return ApiError::new(rejection.status(), "content_too_large", text);
+            }
+            ApiError::broken("The body could not be read.")
+        })?;
+        Fields::parse(&body)
+    }
+}
+
+impl Fields {
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let Unique(left) = serde_json::from_slice(body).map_err(|error| {
+            ApiError::broken(format!("The body must be one JSON object with unique keys: {error}."))
+        })?;
+        Ok(Fields { left, faults: Vec::new() })
+    }
+
+    /// Whether the field is there, and not `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A text; nothing if it is missing, `null` or not a text.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        match self.left.remove(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            _ => self.fault(name, "must be a string"),
+        }
+    }
+
+    /// A text that must be there.
+    pub(crate) fn needed_text(&mut self, name: &str) -> String {
+        if !self.has(name) {
+            self.left.remove(name);
+            self.faults.push(FieldFault::new(name, "is needed"));
+            return String::new();
+        }
+        self.text(name).unwrap_or_default()
+    }
+
+    /// A list of texts; an empty one if it is missing or `null`.
+    pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
+        let Some(value) = self.left.remove(name) else { return Vec::new() };
+        let texts = match value {
+            Value::Null => Some(Vec::new()),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        };
+        texts.or_else(|| self.fault(name, "must be a list of strings")).unwrap_or_default()
+    }
+
+    /// A whole number that is not negative.
+    pub(crate) fn count(&mut self, name: &str) -> Option<u64> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        value.as_u64().or_else(|| self.fault(name, "must be a whole number, 0 or more"))
+    }
+
+    fn fault<T>(&mut self, name: &str, message: &str) -> Option<T> {
+        self.faults.push(FieldFault::new(name, message));
+        None
+    }
+
+    /// All faults: what was wrong so far, fields that nobody asked for, and
+    /// `more`, but for what is known of a field to be wrong already.
+    pub(crate) fn finish(self, more: Vec<FieldFault>) -> Result<(), ApiError> {
+        let mut faults = self.faults;
+        let known: Vec<String> = faults.iter().map(|fault| fault.field.clone()).collect();
+        faults.extend(more.into_iter().filter(|fault| !known.contains(&fault.field)));
+        let unknown = self.left.into_keys();
+        faults.extend(unknown.map(|name| FieldFault::new(name, "is no field of this call")));
+        if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
+    }
+}
+
+/// A JSON object in which no key stands twice.
+struct Unique(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Unique;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    if fields.insert(key, value).is_some() {
+                        return Err(A::Error::custom("a key stands twice"));
+                    }
+                }
+                Ok(Unique(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_object_with_unique_keys() {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "\"x\"",
+            "{",
+            "{}{}",
+            "{\"a\":1,\"a\":1}",
+            "{\"a\":1,\"\\u0061\":2}",
+            "{\"a\":}",
+            "\u{feff}{}",
+            "{'a':1}",
+            "{\"a\":1,}",
+        ] {
+            assert!(Fields::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+        assert!(Fields::parse(b" {\"a\": null} ").is_ok());
+    }
+}

@@ -1,0 +1,211 @@
+//! A failed call: what the caller is told, and what only the log is told.
+//!
+//! A handler makes an [`ApiError`]; [`super::frame`] turns it into JSON, because
+//! only it knows the request's id.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::{AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError};
+
+/// Seconds after which a store that is away is worth another try.
+const RETRY_AFTER: &str = "2";
+
+/// Why a call failed.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    public: String,
+    internal: Option<String>,
+    fields: Vec<FieldFault>,
+    headers: HeaderMap,
+}
+
+/// The body of every failed call.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    /// One word for programs.
+    #[schema(example = "invalid_fields")]
+    error: &'a str,
+    /// One sentence for people.
+    #[schema(example = "Some fields are not valid; see fields.")]
+    error_description: &'a str,
+    /// To be quoted when asking for help; the log has it too.
+    #[schema(example = "5d2f2b6f0f4f9c7a0000000000000001")]
+    request_id: &'a str,
+    /// With 422: every field that is not valid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<FieldBody<'a>>,
+}
+
+/// One field that is not valid.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldBody<'a> {
+    /// Its name.
+    #[schema(example = "expires_at")]
+    field: &'a str,
+    /// What it must be.
+    #[schema(example = "must lie in the future")]
+    message: &'a str,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        public: impl Into<String>,
+    ) -> ApiError {
+        let (public, headers) = (public.into(), HeaderMap::new());
+        ApiError { status, code, public, internal: None, fields: Vec::new(), headers }
+    }
+
+    fn because(mut self, internal: impl ToString) -> Self {
+        self.internal = Some(internal.to_string());
+        self
+    }
+
+    fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// 400: the body is not what JSON may be.
+    pub(crate) fn broken(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", why)
+    }
+
+    /// 401: no key, or none of ours.
+    pub(crate) fn unauthorized(sent_one: bool) -> Self {
+        let (text, challenge) = if sent_one {
+            ("The key is not known.", "Bearer realm=\"admin\", error=\"invalid_token\"")
+        } else {
+            ("Send an admin key in the Authorization header, as Bearer.", "Bearer realm=\"admin\"")
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
+            .with(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// 403: the role is too small.
+    pub(crate) fn forbidden(needed: &str) -> Self {
+        let text = format!("This takes an administrator with the role {needed}.");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", text)
+    }
+
+    /// 404: nothing of that name.
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", text)
+    }
+
+    /// 409: not in the state that things are in.
+    pub(crate) fn conflict(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", text)
+    }
+
+    /// 422: fields that are not valid.
+    pub(crate) fn fields(fields: Vec<FieldFault>) -> Self {
+        let text = "Some fields are not valid; see fields.";
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", text);
+        ApiError { fields, ..error }
+    }
+
+    /// 500: our fault; what it was is for the log.
+    pub(crate) fn internal(why: impl ToString) -> Self {
+        let text = "The gateway failed to answer.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text).because(why)
+    }
+
+    /// The JSON answer. Called once, where the failure is also logged.
+    pub(super) fn render(&self, request_id: &str) -> Response {
+        if self.status.is_server_error() {
+            let (status, internal) = (self.status.as_u16(), self.internal.as_deref());
+            tracing::error!(request_id, status, internal, "{}", self.public);
+        }
+        let body = ErrorBody {
+            error: self.code,
+            error_description: &self.public,
+            request_id,
+            fields: self
+                .fields
+                .iter()
+                .map(|fault| FieldBody { field: &fault.field, message: &fault.message })
+                .collect(),
+        };
+        (self.status, self.headers.clone(), axum::Json(body)).into_response()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        let text = match &error {
+            ChangeError::NotDone(_) | ChangeError::Contended => {
+                "Nothing was changed: the store takes no change right now. Try again."
+            }
+            ChangeError::Unknown(_) => {
+                "The outcome is unknown: the store did not say whether the change happened. \
+                 It is safe to ask again."
+            }
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+            .with(header::RETRY_AFTER, RETRY_AFTER)
+            .because(error)
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Entropy(error) => Self::internal(error),
+            IssueError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeError> for ApiError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Unknown(what) => Self::not_found(format!("There is no such {what}.")),
+            RevokeError::Invalid(faults) => Self::fields(faults),
+            RevokeError::State(_) => {
+                Self::conflict("The credential is revoked, which can't be undone.")
+            }
+            RevokeError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdminError> for ApiError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::NameTaken => {
+                Self::conflict("There is an administrator of that name already.")
+            }
+            AdminError::NameReserved => {
+                Self::fields(vec![FieldFault::new("name", "is reserved; choose another one")])
+            }
+            AdminError::Entropy(error) => Self::internal(error),
+            AdminError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExplainError> for ApiError {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::Invalid(faults) => Self::fields(faults),
+            ExplainError::UnknownClient => Self::not_found("There is no such credential."),
+            ExplainError::Entropy(error) => Self::internal(error),
+            ExplainError::Mint(error) => Self::internal(error),
+        }
+    }
+}

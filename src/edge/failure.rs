@@ -1,0 +1,56 @@
+//! When the way up fails: what the client hears, and what the log says.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+/// What a client hears of a way that failed.
+pub(super) struct Failure {
+    /// 0 if nobody is there to hear it.
+    pub(super) status: u16,
+    pub(super) error: &'static str,
+    pub(super) description: &'static str,
+    /// For the log.
+    pub(super) word: &'static str,
+}
+
+impl Failure {
+    pub(super) fn of(error: &Error) -> Failure {
+        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(413), _) => Failure {
+                status: 413,
+                error: "content_too_large",
+                description: "",
+                word: "too_large",
+            },
+            (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
+                Failure {
+                    status: 500,
+                    error: "server_error",
+                    description: "The gateway failed to handle the request.",
+                    word: "internal_error",
+                }
+            }
+            (_, ErrorSource::Upstream) if timed_out => Failure {
+                status: 504,
+                error: "upstream_timeout",
+                description: "The service behind the gateway took too long to answer.",
+                word: "upstream_timeout",
+            },
+            (_, ErrorSource::Upstream) => Failure {
+                status: 502,
+                error: "bad_gateway",
+                description: "The service behind the gateway could not be reached or broke off.",
+                word: "bad_gateway",
+            },
+            (_, ErrorSource::Downstream) if timed_out => Failure {
+                status: 408,
+                error: "request_timeout",
+                description: "The request took too long to arrive.",
+                word: "client_timeout",
+            },
+            (_, ErrorSource::Downstream) => {
+                Failure { status: 0, error: "", description: "", word: "client_gone" }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! From a request to a passage: the decision, and what must be seen to between
+//! a permit and the upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::proxy::Session;
+
+use super::body::{Held, MAX_HELD, Media, read_keys};
+use super::headers::override_field;
+use super::proxy::Gateway;
+use super::stage::{Passage, RequestContext, Ticket};
+use crate::domain::UnixTime;
+use crate::policy::{
+    Body, Decision, Denial, Permit, Principal, Reason, RequestFacts, Target, decide,
+};
+use crate::revocation::{Refusal, Standing, StreamGuard};
+use crate::token::{Authorization, VerifiedToken};
+
+impl Gateway {
+    /// Judges the request and admits it, or says why not.
+    pub(super) async fn pass(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<Result<Passage, Denial>> {
+        if let Some(field) = override_field(session.req_header()) {
+            let denial = Denial::malformed(format!("the field {field} could undo what was judged"));
+            return Ok(Err(denial));
+        }
+        let mut held = None;
+        loop {
+            let body = match &held {
+                None => Body::Unread,
+                Some(Held::Absent) => Body::Absent,
+                Some(Held::TooLong | Held::OtherMedia) => Body::TooLong,
+                Some(Held::Ambiguous) => Body::Ambiguous,
+                Some(Held::Keys(keys)) => Body::Keys(keys),
+            };
+            match self.judge(session, body) {
+                Decision::Allow(permit) => match self.admit(permit, session, ctx) {
+                    Admission::Passage(passage) => return Ok(Ok(passage)),
+                    Admission::Denied(denial) => return Ok(Err(denial)),
+                    // The credential changed in between: another look.
+                    Admission::Again => {}
+                },
+                Decision::Deny(denial) => return Ok(Err(denial)),
+                Decision::ReadBody(_) if held.is_none() => held = Some(hold(session, ctx).await?),
+                // Can't be: the body is known. Deny is the default.
+                Decision::ReadBody(_) => {
+                    return Ok(Err(Denial::malformed("the body can't be read")));
+                }
+            }
+        }
+    }
+
+    /// Judges the request as it stands in the session.
+    fn judge(&self, session: &Session, body: Body<'_>) -> Decision {
+        let request = session.req_header();
+        let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
+        let target = match Target::parse(request.raw_path(), host) {
+            Ok(target) => target,
+            Err(fault) => return Decision::Deny(Denial::malformed(fault.to_string())),
+        };
+        let fields = request.headers.get_all(header::AUTHORIZATION).iter();
+        let facts = RequestFacts {
+            method: request.method.as_str(),
+            host,
+            target,
+            authorization: Authorization::from_values(fields.map(|value| value.as_bytes())),
+            body,
+        };
+        decide(&self.context.world.load(), &self.context.memory.revoked, &facts, self.context.now())
+    }
+
+    /// From a permit to a passage: limits, and a place among what can be cut.
+    fn admit(&self, permit: Permit, session: &Session, ctx: &RequestContext) -> Admission {
+        let settings = self.settings.load();
+        let denied = |reason| {
+            let mut denial = Denial::new(reason);
+            denial.route = Some(Arc::clone(permit.route()));
+            denial.principal = permit.principal().cloned();
+            denial
+        };
+        let body_limit = permit.route().body_bytes.unwrap_or(settings.body_bytes);
+        if body_limit > 0 && announced_length(session).is_some_and(|length| length > body_limit) {
+            return Admission::Denied(denied(Reason::BodyTooLarge));
+        }
+        let Some(upstream) = settings.upstreams.get(permit.upstream()).cloned() else {
+            // Can't be: a reload keeps upstreams that it drops. Deny is the default.
+            return Admission::Denied(denied(Reason::NoRoute));
+        };
+        let guard = match (permit.principal(), &ctx.ticket) {
+            (None, _) => None,
+            (Some(principal), Some(ticket)) => match self.register(principal, ticket) {
+                Ok(guard) => Some(guard),
+                Err(Unregistered::Changed) => return Admission::Again,
+                Err(Unregistered::Dead(refusal)) => {
+                    return Admission::Denied(denied(match refusal {
+                        Refusal::Revoked => Reason::Revoked,
+                        Refusal::Suspended => Reason::Suspended,
+                        Refusal::Expired => Reason::Expired,
+                    }));
+                }
+                Err(Unregistered::Limited(retry_after)) => {
+                    let denial = denied(Reason::RateLimited);
+                    return Admission::Denied(Denial { retry_after, ..denial });
+                }
+            },
+            // Every connection gives its requests a ticket; without one nothing
+            // could be cut.
+            (Some(_), None) => return Admission::Denied(denied(Reason::Revoked)),
+        };
+        Admission::Passage(Passage {
+            permit,
+            upstream,
+            _guard: guard,
+            body_limit,
+            asked: None,
+            attempts: 0,
+        })
+    }
+
+    /// Registers first, then asks the revocations again: one in between finds
+    /// the request, one before is seen here.
+    fn register(
+        &self,
+        principal: &Principal,
+        ticket: &Ticket,
+    ) -> Result<StreamGuard, Unregistered> {
+        let (token, now) = (principal.token(), self.context.now());
+        let memory = &self.context.memory;
+        let skew = self.context.world.load().expectations().clock_skew;
+        let ends = end_of(token, principal.standing(), skew);
+        let guard = memory.streams.register(token, ends, Arc::clone(&ticket.slot));
+        let standing = memory.revoked.check(token, now).map_err(Unregistered::Dead)?;
+        if !principal.is_of(&standing) {
+            return Err(Unregistered::Changed);
+        }
+        let under_way = memory.streams.count_of(token.client_id());
+        if principal.concurrency().is_some_and(|most| under_way > most as usize) {
+            return Err(Unregistered::Limited(None));
+        }
+        if let Some(rate) = principal.rate() {
+            let taken = memory.request_rates.take(token.client_id(), rate, now);
+            taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
+        }
+        Ok(guard)
+    }
+}
+
+enum Admission {
+    Passage(Passage),
+    Denied(Denial),
+    /// Its credential is another than the one that was judged.
+    Again,
+}
+
+enum Unregistered {
+    Changed,
+    Dead(Refusal),
+    Limited(Option<Duration>),
+}
+
+/// What a request depends on ends when the first of these does: its token (a
+/// clock skew late), its credential, the secret that minted it.
+fn end_of(token: &VerifiedToken, standing: &Standing, skew: Duration) -> UnixTime {
+    let minted_by = standing.generations.iter().find(|(g, _)| *g == token.generation());
+    let retires = minted_by.and_then(|(_, retires)| *retires);
+    let ends = [Some(token.expires_at().plus(skew)), standing.expires_at, retires];
+    ends.into_iter().flatten().min().unwrap_or(UnixTime::MAX)
+}
+
+fn announced_length(session: &Session) -> Option<u64> {
+    let field = session.req_header().headers.get(header::CONTENT_LENGTH)?;
+    field.to_str().ok()?.parse().ok()
+}
+
+/// Reads the body's keys, where they decide.
+async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Held> {
+    match read_body(session, MAX_HELD).await? {
+        ReadBody::TooLong(read) => {
+            ctx.held = Some(read);
+            Ok(Held::TooLong)
+        }
+        ReadBody::Whole(body) => Ok(read_keys(&body, &Media::of(&session.req_header().headers))),
+    }
+}
+
+/// A body, read as far as it may be held.
+pub(super) enum ReadBody {
+    /// All of it. It stays in Pingora's retry buffer (64 KiB) to be forwarded.
+    Whole(Bytes),
+    /// This much was read and is in no buffer of Pingora's; more may follow.
+    TooLong(Bytes),
+}
+
+/// Reads a body of up to `limit` bytes.
+pub(super) async fn read_body(session: &mut Session, limit: usize) -> pingora::Result<ReadBody> {
+    if announced_length(session).is_some_and(|length| length > limit as u64) {
+        return Ok(ReadBody::TooLong(Bytes::new()));
+    }
+    let expects = session.req_header().headers.get(header::EXPECT);
+    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        session.downstream_session.write_continue_response().await?;
+    }
+    session.downstream_session.enable_retry_buffering();
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.downstream_session.read_request_body().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > limit {
+            return Ok(ReadBody::TooLong(body.freeze()));
+        }
+    }
+    Ok(ReadBody::Whole(body.freeze()))
+}
