@@ -162,6 +162,8 @@ struct Card {
     store: String,
     is_memory: bool,
     issuer: String,
+    /// One that a first credential could have.
+    role: Option<String>,
 }
 
 impl Card {
@@ -183,6 +185,7 @@ impl Card {
             },
             is_memory,
             issuer: config.oauth.issuer.clone(),
+            role: config.roles.first().map(|role| role.id.to_string()),
         }
     }
 
@@ -199,12 +202,15 @@ impl Card {
             self.store,
             self.issuer
         );
+        let mint = format!(
+            "portcullis credential create --name … --account … --role {}",
+            self.role.as_deref().unwrap_or("…")
+        );
         let memory = &running.context.memory;
         match &running.first_admin {
             Some(key) => words.push_str(&format!(
-                "a first super-admin was made; store the key now, it's shown this once:\n\n  \
-                 export PORTCULLIS_ADMIN_URL={admin}\n  export PORTCULLIS_ADMIN_KEY={}\n\n\
-                 next: portcullis credential create --name … --account … --role …",
+                "a first super-admin was made; its key is shown this once. Next, in another \
+                 terminal:\n  export PORTCULLIS_ADMIN_URL={admin} PORTCULLIS_ADMIN_KEY={}\n  {mint}",
                 key.expose()
             )),
             None if memory.admins.is_empty() && !self.is_memory => words.push_str(&format!(
@@ -213,8 +219,8 @@ impl Card {
                 self.file.display()
             )),
             None => words.push_str(&format!(
-                "{}, {}\nnext: portcullis credential list  (PORTCULLIS_ADMIN_URL={admin}, \
-                 PORTCULLIS_ADMIN_KEY)",
+                "{}, {}\nnext, in another terminal:\n  \
+                 export PORTCULLIS_ADMIN_URL={admin} PORTCULLIS_ADMIN_KEY=…\n  {mint}",
                 count(memory.directory.len(), "credential"),
                 count(memory.admins.len(), "administrator"),
             )),
