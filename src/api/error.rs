@@ -13,9 +13,12 @@ use crate::service::{AdminError, ChangeError, ExplainError, FieldFault, IssueErr
 /// Seconds after which a store that is away is worth another try.
 const RETRY_AFTER: &str = "2";
 
-/// Why a call failed.
+/// Why a call failed. Boxed: every handler returns one, and few do.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiError {
+pub(crate) struct ApiError(Box<Failure>);
+
+#[derive(Clone, Debug)]
+struct Failure {
     status: StatusCode,
     code: &'static str,
     public: String,
@@ -59,16 +62,17 @@ impl ApiError {
         public: impl Into<String>,
     ) -> ApiError {
         let (public, headers) = (public.into(), HeaderMap::new());
-        ApiError { status, code, public, internal: None, fields: Vec::new(), headers }
+        let (internal, fields) = (None, Vec::new());
+        ApiError(Box::new(Failure { status, code, public, internal, fields, headers }))
     }
 
     fn because(mut self, internal: impl ToString) -> Self {
-        self.internal = Some(internal.to_string());
+        self.0.internal = Some(internal.to_string());
         self
     }
 
     fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.0.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 
@@ -107,8 +111,9 @@ impl ApiError {
     /// 422: fields that are not valid.
     pub(crate) fn fields(fields: Vec<FieldFault>) -> Self {
         let text = "Some fields are not valid; see fields.";
-        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", text);
-        ApiError { fields, ..error }
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", text);
+        error.0.fields = fields;
+        error
     }
 
     /// 500: our fault; what it was is for the log.
@@ -119,27 +124,28 @@ impl ApiError {
 
     /// The JSON answer. Called once, where the failure is also logged.
     pub(super) fn render(&self, request_id: &str) -> Response {
-        if self.status.is_server_error() {
-            let (status, internal) = (self.status.as_u16(), self.internal.as_deref());
-            tracing::error!(request_id, status, internal, "{}", self.public);
+        let failure = &self.0;
+        if failure.status.is_server_error() {
+            let (status, internal) = (failure.status.as_u16(), failure.internal.as_deref());
+            tracing::error!(request_id, status, internal, "{}", failure.public);
         }
         let body = ErrorBody {
-            error: self.code,
-            error_description: &self.public,
+            error: failure.code,
+            error_description: &failure.public,
             request_id,
-            fields: self
+            fields: failure
                 .fields
                 .iter()
                 .map(|fault| FieldBody { field: &fault.field, message: &fault.message })
                 .collect(),
         };
-        (self.status, self.headers.clone(), axum::Json(body)).into_response()
+        (failure.status, failure.headers.clone(), axum::Json(body)).into_response()
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }

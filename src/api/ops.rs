@@ -49,14 +49,14 @@ pub(super) fn health<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> 
 }
 
 /// Says that the process is alive.
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()),
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "isAlive", security(()),
     responses((status = 200, description = "Alive", body = AliveBody)))]
 pub(super) async fn alive() -> Json<AliveBody> {
     Json(AliveBody { status: "alive" })
 }
 
 /// Says whether the gateway should be sent requests.
-#[utoipa::path(get, path = "/readyz", tag = "health", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "isReady", security(()),
     responses(
         (status = 200, description = "Ready", body = ReadyBody),
         (status = 503, description = "Not ready; says why", body = ReadyBody)))]

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::{Revision, Store};
+use crate::store::Store;
 
 /// A handle that whoever starts and ends things turns. It begins not ready.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct ReadyBody {
     /// Why not.
     reasons: Vec<String>,
     /// The newest revision of the store.
-    revision: Revision,
+    revision: u64,
 }
 
 impl Readiness {

@@ -22,6 +22,13 @@ impl Failure {
                 description: "",
                 word: "too_large",
             },
+            // Connection fields that Pingora does not take.
+            (ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => Failure {
+                status: 400,
+                error: "invalid_request",
+                description: "The request's Connection field names fields that must not be named there.",
+                word: "malformed_request",
+            },
             (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
                 Failure {
                     status: 500,

@@ -13,7 +13,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::policy::{Denial, Reason};
+use crate::policy::{Denial, Reason, Target};
 
 /// How large a head may be and how long it may take.
 #[derive(Clone, Copy, Debug)]
@@ -131,12 +131,18 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
     }
     let mut lines =
         head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let version = check_request_line(lines.next().unwrap_or_default(), limits)?;
+    let (target, version) = check_request_line(lines.next().unwrap_or_default(), limits)?;
     let mut seen = Seen::default();
     for line in lines.take_while(|line| !line.is_empty()) {
         seen.field(line)?;
     }
-    seen.finish(version)
+    seen.finish(version)?;
+    if !target.starts_with(b"/") {
+        // Pingora would answer this one by itself, in its own words.
+        let host = seen.host.and_then(|host| std::str::from_utf8(host).ok());
+        Target::parse(target, host).map_err(|fault| Denial::malformed(fault.to_string()))?;
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,7 +151,10 @@ enum HttpVersion {
     V11,
 }
 
-fn check_request_line(line: &[u8], limits: &HeadLimits) -> Result<HttpVersion, Denial> {
+fn check_request_line<'h>(
+    line: &'h [u8],
+    limits: &HeadLimits,
+) -> Result<(&'h [u8], HttpVersion), Denial> {
     let mut parts = line.split(|b| *b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -159,29 +168,30 @@ fn check_request_line(line: &[u8], limits: &HeadLimits) -> Result<HttpVersion, D
         return Err(Denial::new(Reason::TargetTooLong));
     }
     if target.is_empty()
-        || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>'))
+        || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>' | b'#'))
     {
         return Err(Denial::malformed(
             "the request target holds a character that must be percent-encoded",
         ));
     }
     match version {
-        b"HTTP/1.1" => Ok(HttpVersion::V11),
-        b"HTTP/1.0" => Ok(HttpVersion::V10),
+        b"HTTP/1.1" => Ok((target, HttpVersion::V11)),
+        b"HTTP/1.0" => Ok((target, HttpVersion::V10)),
         _ => Err(Denial::malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
     }
 }
 
 #[derive(Default)]
-struct Seen {
+struct Seen<'h> {
     fields: usize,
     hosts: usize,
+    host: Option<&'h [u8]>,
     lengths: usize,
     codings: usize,
 }
 
-impl Seen {
-    fn field(&mut self, line: &[u8]) -> Result<(), Denial> {
+impl<'h> Seen<'h> {
+    fn field(&mut self, line: &'h [u8]) -> Result<(), Denial> {
         self.fields += 1;
         if self.fields > MAX_FIELDS {
             return Err(Denial::new(Reason::HeadersTooLarge));
@@ -200,6 +210,7 @@ impl Seen {
         let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
+            self.host = Some(value);
             if !is_authority(value) {
                 return Err(Denial::malformed("Host is not a host with an optional port"));
             }

@@ -116,7 +116,7 @@ impl Gateway {
         Admission::Passage(Passage {
             permit,
             upstream,
-            _guard: guard,
+            guard,
             body_limit,
             asked: None,
             attempts: 0,

@@ -255,10 +255,15 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if let (true, Stage::Permitted(passage)) = (end, &mut ctx.stage) {
+            // Over before the client sees the end: whoever may have one request
+            // at a time may send the next.
+            passage.guard = None;
+        }
         Ok(None)
     }
 

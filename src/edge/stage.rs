@@ -38,7 +38,7 @@ pub(crate) struct Passage {
     pub(crate) permit: Permit,
     pub(crate) upstream: Arc<Upstream>,
     /// Keeps it cuttable.
-    pub(crate) _guard: Option<StreamGuard>,
+    pub(crate) guard: Option<StreamGuard>,
     /// The longest body in bytes, 0 for no limit.
     pub(crate) body_limit: u64,
     /// When the upstream was first asked.

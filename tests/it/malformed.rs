@@ -58,12 +58,26 @@ async fn ambiguous_requests_are_400_and_go_nowhere() {
     requests.push((fields("Host: h\nX: a\r\n"), "a bare LF"));
     requests.push((fields("Host: h\r\nX: a\rb\r\n"), "a bare CR"));
     requests.push((fields("Host: h\r\nX: \0\r\n"), "a NUL"));
+    for field in [
+        "X-HTTP-Method-Override: DELETE",
+        "x_http_method: PUT",
+        "X-Original-URL: /admin",
+        "X-Rewrite-Url: /a",
+    ] {
+        requests.push((
+            fields(&format!("Host: h\r\n{field}\r\n")),
+            "a field that overrides what was judged",
+        ));
+    }
+    requests
+        .push((fields("Host: h\r\nConnection: host\r\n"), "a Connection field that names Host"));
     for (request, what) in requests {
         let before = h.upstream.count();
         let answer = once(h.data(), &request)
             .await
             .unwrap_or_else(|| panic!("{what}: no answer to {request:?}"));
         assert_eq!(answer.status, 400, "{what}: {request:?}");
+        assert!(!answer.body.is_empty(), "{what}: {request:?}: {}", answer.head);
         assert_eq!(answer.json()["error"], "invalid_request", "{what}");
         assert_eq!(h.upstream.count(), before, "{what} reached the upstream");
     }

@@ -101,10 +101,6 @@ impl Upstream {
         self.seen().pop().expect("the upstream saw a request")
     }
 
-    pub fn connections(&self) -> usize {
-        *self.state.connections.lock().unwrap()
-    }
-
     /// Waits until `count` requests have arrived.
     pub async fn wait_for(&self, count: usize) {
         let wait = async {

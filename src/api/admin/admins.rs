@@ -59,7 +59,7 @@ pub(super) struct AdminView {
 }
 
 /// Makes an administrator.
-#[utoipa::path(post, path = "/v1/admins", tag = "administrators",
+#[utoipa::path(post, path = "/v1/admins", tag = "administrators", operation_id = "createAdmin",
     request_body(content = NewAdmin, example = json!({ "name": "ada", "role": "admin" })),
     responses(
         (status = 201, description = "Made: the key works already", body = CreatedView<'static>),
@@ -94,7 +94,7 @@ pub(super) async fn create(
 }
 
 /// Lists the administrators, newest first.
-#[utoipa::path(get, path = "/v1/admins", tag = "administrators",
+#[utoipa::path(get, path = "/v1/admins", tag = "administrators", operation_id = "listAdmins",
     params(
         ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
         ("cursor" = Option<String>, Query,

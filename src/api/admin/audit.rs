@@ -22,7 +22,7 @@ const LIST: u8 = b'a';
 }))]
 pub(super) struct AuditView {
     /// The change it came with.
-    revision: Revision,
+    revision: u64,
     /// When.
     at: String,
     /// The administrator's name, `command-line`, or `gateway`.
@@ -37,7 +37,7 @@ pub(super) struct AuditView {
 }
 
 /// Lists who did what, newest first.
-#[utoipa::path(get, path = "/v1/audit", tag = "audit",
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "listAudit",
     params(
         ("q" = Option<String>, Query, description = "Parts of words, in any case, each to be found \
             in actor, action, target or reason"),

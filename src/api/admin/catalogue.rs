@@ -73,7 +73,7 @@ pub(super) struct MeView {
 }
 
 /// Lists the predefined roles, in the order of the configuration.
-#[utoipa::path(get, path = "/v1/roles", tag = "catalogue",
+#[utoipa::path(get, path = "/v1/roles", tag = "catalogue", operation_id = "listRoles",
     params(
         ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
         ("cursor" = Option<String>, Query,
@@ -100,7 +100,7 @@ pub(super) async fn roles(
 }
 
 /// Lists the routes, in the order of the configuration.
-#[utoipa::path(get, path = "/v1/routes", tag = "catalogue",
+#[utoipa::path(get, path = "/v1/routes", tag = "catalogue", operation_id = "listRoutes",
     params(
         ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
         ("cursor" = Option<String>, Query,
@@ -138,7 +138,7 @@ fn as_configured(access: &Access) -> Value {
 }
 
 /// Says who asks.
-#[utoipa::path(get, path = "/v1/me", tag = "catalogue",
+#[utoipa::path(get, path = "/v1/me", tag = "catalogue", operation_id = "whoAmI",
     responses((status = 200, description = "You", body = MeView)))]
 pub(super) async fn me(viewer: Viewer) -> axum::Json<MeView> {
     let actor = viewer.actor();

@@ -41,13 +41,14 @@ pub(super) struct NewCredential {
     /// Its own limit, such as `100/s`, `600/m` or `5000/h`.
     rate: Option<String>,
     /// Its own limit of requests at once, 1 or more.
+    #[schema(minimum = 1)]
     concurrency: Option<u32>,
 }
 
 /// Mints a credential.
 ///
 /// The answer has the secret, which is shown this once.
-#[utoipa::path(post, path = "/v1/credentials", tag = "credentials",
+#[utoipa::path(post, path = "/v1/credentials", tag = "credentials", operation_id = "mintCredential",
     request_body(content = NewCredential, example = json!({
         "name": "Nightly sync", "description": "Pauses campaigns at night", "account": "1234",
         "roles": ["campaign-operator"], "environments": ["production"],
@@ -89,7 +90,7 @@ pub(super) async fn mint(
 }
 
 /// Lists credentials, revoked ones too, newest first.
-#[utoipa::path(get, path = "/v1/credentials", tag = "credentials",
+#[utoipa::path(get, path = "/v1/credentials", tag = "credentials", operation_id = "listCredentials",
     params(
         ("q" = Option<String>, Query, description = "Parts of words, in any case, each to be found \
             in who made it, its name, its description, or the id or label of one of its roles"),
@@ -135,7 +136,7 @@ fn read_place(bytes: &[u8]) -> Option<Place> {
 }
 
 /// Shows a credential with all its rights.
-#[utoipa::path(get, path = "/v1/credentials/{client_id}", tag = "credentials",
+#[utoipa::path(get, path = "/v1/credentials/{client_id}", tag = "credentials", operation_id = "showCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
     responses((status = 200, description = "The credential", body = CredentialView)))]
 pub(super) async fn show(

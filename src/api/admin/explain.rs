@@ -84,7 +84,7 @@ pub(super) struct StepView {
 }
 
 /// Judges a request as the data plane would at this moment.
-#[utoipa::path(post, path = "/v1/explain", tag = "explain",
+#[utoipa::path(post, path = "/v1/explain", tag = "explain", operation_id = "explain",
     request_body(content = NewExplain, example = json!({
         "method": "GET", "url": "https://api.example.com/v1/accounts/1234/campaigns",
         "client_id": "6f9619ff-8b86-4011-b42d-00c04fc964ff"

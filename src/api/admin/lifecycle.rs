@@ -21,7 +21,7 @@ pub(super) struct Why {
 /// Revokes a credential, its secrets and its tokens, at once and for good.
 ///
 /// A second call answers with the first receipt.
-#[utoipa::path(post, path = "/v1/credentials/{client_id}/revoke", tag = "credentials",
+#[utoipa::path(post, path = "/v1/credentials/{client_id}/revoke", tag = "credentials", operation_id = "revokeCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
     request_body(content = Why, example = json!({ "reason": "leaked in a public repository" })),
     responses((status = 200, description = "Revoked", body = ReceiptView)))]
@@ -40,7 +40,7 @@ pub(super) async fn revoke(
 }
 
 /// Puts a credential and its tokens to sleep.
-#[utoipa::path(post, path = "/v1/credentials/{client_id}/suspend", tag = "credentials",
+#[utoipa::path(post, path = "/v1/credentials/{client_id}/suspend", tag = "credentials", operation_id = "suspendCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
     responses(
         (status = 200, description = "Suspended", body = ReceiptView),
@@ -56,7 +56,7 @@ pub(super) async fn suspend(
 }
 
 /// Wakes a suspended credential, and those of its tokens that still live.
-#[utoipa::path(post, path = "/v1/credentials/{client_id}/resume", tag = "credentials",
+#[utoipa::path(post, path = "/v1/credentials/{client_id}/resume", tag = "credentials", operation_id = "resumeCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
     responses(
         (status = 200, description = "Awake", body = ReceiptView),

@@ -94,7 +94,7 @@ impl Modify for Errors {
 }
 
 /// Describes the admin port.
-#[utoipa::path(get, path = "/openapi.json", tag = "health", security(()),
+#[utoipa::path(get, path = "/openapi.json", tag = "health", operation_id = "describe", security(()),
     responses((status = 200, description = "This document", body = Object)))]
 pub(super) async fn describe() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], openapi())

@@ -40,7 +40,7 @@ enum Wanted {
 ///
 /// A second call answers with the first receipt; so does a cut-off that a later
 /// one covers.
-#[utoipa::path(post, path = "/v1/revocations", tag = "revocations",
+#[utoipa::path(post, path = "/v1/revocations", tag = "revocations", operation_id = "revokeTokens",
     request_body(content = NewRevocation, examples(
         ("token" = (value = json!({ "jti": "6f9619ff-8b86-4011-b42d-00c04fc964ff" }))),
         ("cut-off" = (value = json!({

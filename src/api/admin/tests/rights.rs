@@ -122,6 +122,10 @@ async fn openapi_describes_every_call() {
         let name = text[reference + 21..].split('"').next().unwrap();
         assert!(!document["components"]["schemas"][name].is_null(), "{name}");
     }
+    let ids: Vec<_> = text.split("\"operationId\":\"").skip(1).collect();
+    let ids: std::collections::BTreeSet<_> =
+        ids.iter().map(|id| id.split('"').next().unwrap()).collect();
+    assert_eq!(ids.len(), served.len(), "an id names one operation");
     let minting = &document["paths"]["/v1/credentials"]["post"]["responses"];
     for status in ["201", "400", "401", "403", "413", "422", "503"] {
         assert!(!minting[status]["content"]["application/json"].is_null(), "{status}");
