@@ -14,6 +14,6 @@ mod ops;
 mod query;
 mod readiness;
 
-pub use admin::{admin_router, openapi};
+pub use admin::{admin_router, explanation, openapi};
 pub use ops::ops_router;
 pub use readiness::Readiness;

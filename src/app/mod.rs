@@ -4,5 +4,8 @@ mod background;
 mod parts;
 mod seal_file;
 mod start;
+mod state;
 
+pub use parts::not_built;
 pub use start::{Means, Running, StartError, start};
+pub use state::Offline;

@@ -18,6 +18,13 @@ use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 /// What the configuration asks for and this version does not do. Nothing is
 /// silently left undone.
 pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError> {
+    let asked = not_built(config);
+    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
+}
+
+/// What a valid configuration asks for and this version does not do, each with
+/// what to do instead.
+pub fn not_built(config: &Config) -> Vec<String> {
     let mut asked = Vec::new();
     if config.server.tls.is_some() {
         asked.push(
@@ -42,7 +49,7 @@ pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError
             ));
         }
     }
-    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
+    asked
 }
 
 pub(super) fn algorithm(wanted: SigningAlgorithm) -> Algorithm {

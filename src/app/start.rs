@@ -8,21 +8,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::background::{cut_expired, gather, sweep_again_and_again};
-use super::parts::{algorithm, edge_settings, minting, refuse_what_is_not_built, snapshot};
-use super::seal_file::{SealFileError, read_or_make};
+use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::seal_file::SealFileError;
+use super::state::{blocking, context, load, open_store};
 use crate::api::{Readiness, admin_router, ops_router};
 use crate::config::{Config, Engine};
-use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError, SecretHasher};
+use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
 use crate::edge::{DataPlane, bind};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
-use crate::service::{Actor, Context, LoadError, Memory, create_admin, keys};
-use crate::store::{MemoryStore, OpenError, SledOptions, SledStore, Store};
-use crate::token::{SealError, Sealer, derive_secret_hash_key};
+use crate::service::{Actor, Context, LoadError, create_admin, keys};
+use crate::store::{OpenError, Store};
+use crate::token::SealError;
 
 /// What a gateway takes from the world round it.
 pub struct Means {
@@ -115,17 +115,6 @@ pub struct Running {
     stop_beside: watch::Sender<bool>,
 }
 
-/// Opens the configured store. Blocks.
-pub(super) fn open_store(config: &crate::config::Store) -> Result<Arc<dyn Store>, StartError> {
-    Ok(match config.engine {
-        Engine::Sled => Arc::new(SledStore::open(SledOptions::new(&config.path))?),
-        Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Etcd => {
-            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
-        }
-    })
-}
-
 /// Starts a gateway on the current runtime.
 ///
 /// # Errors
@@ -145,51 +134,19 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
     let Means { clock, entropy, log, store } = means;
-    let key_file = store_config.key_file.display().to_string();
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
-    let (seal_entropy, store_metrics) = (Arc::clone(&entropy), metrics.clone());
-    let opened = tokio::task::spawn_blocking(move || {
+    let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
+    let opened = blocking(move || {
         let store = match store {
             Some(store) => store,
             None => open_store(&store_config)?,
         };
-        let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, store_metrics));
-        let memory = Arc::new(Memory::default());
-        let revision = memory.load(store.as_ref())?;
-        let master = if in_memory {
-            let mut master = zeroize::Zeroizing::new([0; 32]);
-            seal_entropy.fill(master.as_mut())?;
-            master
-        } else {
-            read_or_make(&store_config.key_file, revision == 0, seal_entropy.as_ref())?
-        };
-        Ok::<_, StartError>((store, memory, master))
+        let store = Arc::new(MeteredStore::new(store, store_metrics));
+        load(store, &store_config, in_memory, source.as_ref())
     });
-    let (store, memory, master) =
-        opened.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
-    store.observe(Arc::clone(&memory) as Arc<dyn crate::store::Observer>);
-    let sealer = Sealer::new(&master)?;
-    let hasher = SecretHasher::new(&derive_secret_hash_key(&master));
-    let means = keys::Means {
-        store: store.as_ref(),
-        memory: &memory,
-        sealer: &sealer,
-        master_key_file: &key_file,
-        clock: clock.as_ref(),
-        entropy: entropy.as_ref(),
-    };
-    let wanted = algorithm(oauth.algorithm);
-    let keyring = keys::prepare(means, Some(wanted), oauth.signing_key.as_ref()).await?;
-    let context = Arc::new(Context {
-        store: Arc::clone(&store),
-        memory,
-        world: ArcSwap::from_pointee(snapshot(&oauth, roles, routes, Arc::new(keyring))),
-        minting: ArcSwap::from_pointee(minting(&oauth)),
-        clock,
-        entropy: Arc::clone(&entropy),
-        hasher,
-        sealer,
-    });
+    let opened = opened.await?;
+    let store = Arc::clone(&opened.store);
+    let context = context(opened, &oauth, roles, routes, clock, Arc::clone(&entropy)).await?;
     let first_admin = if in_memory && context.memory.admins.is_empty() {
         Some(first_admin(&context).await?)
     } else {
@@ -292,6 +249,11 @@ impl Running {
         let word = if outcome.is_ok() { "ok" } else { "refused" };
         self.counters.config_reloads.with_label_values(&[word]).inc();
         outcome
+    }
+
+    /// Counts a reload whose file was no good.
+    pub fn reload_refused(&self) {
+        self.counters.config_reloads.with_label_values(&["refused"]).inc();
     }
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {

@@ -115,7 +115,16 @@ impl Upstream {
     /// Looks whether the addresses can be reached.
     pub(crate) async fn check(&self) {
         let _ = self.balancer.update().await;
+        let before = self.health();
         self.balancer.backends().run_health_check(true).await;
+        for (address, up) in self.health() {
+            let was_up = before.iter().any(|(known, up)| *known == address && *up);
+            match (was_up, up) {
+                (true, false) => tracing::warn!("upstream {}: {address} is down", self.name),
+                (false, true) => tracing::info!("upstream {}: {address} is up", self.name),
+                _ => {}
+            }
+        }
     }
 
     /// Each address and whether it was up when last looked at.

@@ -27,6 +27,7 @@ use crate::domain::ClientId;
 use crate::metrics::Metrics;
 use crate::service::{Context, Receipt};
 
+pub use explain::explanation;
 pub use openapi::openapi;
 
 /// What handlers work with.

@@ -1,0 +1,337 @@
+//! What can be typed: every command, its arguments and its help.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use super::examples;
+use crate::domain::{AdminRole, StateName};
+
+/// An authorization gateway: hands out credentials with chosen roles, trades
+/// them for tokens, judges every request, and revokes at once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = examples::TOP,
+    max_term_width = 100
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway
+    #[command(after_help = examples::SERVE)]
+    Serve(ConfigFile),
+    /// Check a configuration: every fault at once, each with its key and line
+    #[command(after_help = examples::CHECK)]
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show how a request would be judged, step by step
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(Explain),
+    /// Make administrators, straight in the store
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Mint, find, suspend and revoke credentials, through the admin port
+    #[command(subcommand, after_help = examples::CREDENTIAL)]
+    Credential(Credential),
+    /// Revoke single tokens, through the admin port
+    #[command(subcommand)]
+    Token(Token),
+    /// Read who did what, through the admin port
+    #[command(subcommand)]
+    Audit(Audit),
+    /// See the whole of it on this machine: needs nothing, leaves nothing
+    #[command(after_help = examples::DEMO)]
+    Demo {
+        /// Tell the story once, check every step, and end
+        #[arg(long)]
+        once: bool,
+        /// With --once: print the story as JSON
+        #[arg(long, requires = "once")]
+        json: bool,
+    },
+    /// Print the OpenAPI description of the admin port, as JSON
+    #[command(after_help = examples::OPENAPI)]
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The request's method
+    #[arg(long)]
+    pub(super) method: String,
+    /// Its URL: absolute (the host counts), or a path with its query
+    #[arg(long)]
+    pub(super) url: String,
+    /// Its access token; "-" reads it from standard input, which keeps it out of
+    /// the shell's history
+    #[arg(long)]
+    pub(super) token: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Make an administrator and print the key, once
+    #[command(after_help = examples::ADMIN_CREATE)]
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Who it is: letters, digits, "-", "_" and "."
+        #[arg(long)]
+        name: String,
+        /// What they may do; each may do all that the ones before it may
+        #[arg(long, value_parser = admin_role())]
+        role: AdminRole,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// How the admin port is reached. The key comes from the environment only: an
+/// argument can be read by everybody on the machine.
+#[derive(Debug, Args)]
+pub(super) struct Port {
+    /// Where the admin port is
+    #[arg(
+        long,
+        env = "PORTCULLIS_ADMIN_URL",
+        value_name = "URL",
+        default_value = super::port::DEFAULT_URL
+    )]
+    pub(super) admin_url: String,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Credential {
+    /// Mint one; its secret is printed this once
+    #[command(after_help = examples::CREDENTIAL_CREATE)]
+    Create(NewCredential),
+    /// List them, the newest first, revoked ones too
+    List(CredentialQuery),
+    /// Show one with all its rights
+    Show(OneCredential),
+    /// Put one to sleep: its tokens stop working at once, until it is resumed
+    Suspend(OneCredential),
+    /// Wake a suspended one
+    Resume(OneCredential),
+    /// End one for good, with all its tokens and open streams
+    #[command(after_help = examples::CREDENTIAL_REVOKE)]
+    Revoke {
+        #[command(flatten)]
+        one: OneCredential,
+        /// Why; it stands in the history
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneCredential {
+    /// Its client_id
+    #[arg(value_name = "ID")]
+    pub(super) client_id: String,
+    #[command(flatten)]
+    pub(super) port: Port,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewCredential {
+    /// What people call it
+    #[arg(long)]
+    pub(super) name: String,
+    /// The account that it is bound to
+    #[arg(long)]
+    pub(super) account: String,
+    /// A predefined role; may be given again
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(super) roles: Vec<String>,
+    /// A single scope besides those of its roles; may be given again
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub(super) scopes: Vec<String>,
+    /// An environment it is limited to; may be given again; none means all
+    #[arg(long = "environment", value_name = "ENVIRONMENT")]
+    pub(super) environments: Vec<String>,
+    /// What it is for
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) description: String,
+    /// When it ends by itself, such as 2030-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) expires_at: Option<String>,
+    #[command(flatten)]
+    pub(super) port: Port,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CredentialQuery {
+    /// Parts of words of creator, name, description or role, in any case
+    #[arg(short, long = "query", value_name = "WORDS")]
+    pub(super) q: Option<String>,
+    /// Only those in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(StateName::ALL.map(StateName::as_str)))]
+    pub(super) state: Option<String>,
+    /// Only those with this role
+    #[arg(long)]
+    pub(super) role: Option<String>,
+    /// Only those of this account
+    #[arg(long)]
+    pub(super) account: Option<String>,
+    /// Only those that may act in this environment
+    #[arg(long)]
+    pub(super) environment: Option<String>,
+    #[command(flatten)]
+    pub(super) page: Page,
+    #[command(flatten)]
+    pub(super) port: Port,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Page {
+    /// How many at most
+    #[arg(long)]
+    pub(super) limit: Option<u32>,
+    /// Where the page before this one ended
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Revoke one token for good
+    #[command(after_help = examples::TOKEN_REVOKE)]
+    Revoke {
+        #[command(flatten)]
+        which: WhichToken,
+        #[command(flatten)]
+        port: Port,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct WhichToken {
+    /// The token's id, its "jti" claim
+    #[arg(long)]
+    pub(super) jti: Option<String>,
+    /// The token itself; "-" reads it from standard input
+    #[arg(long)]
+    pub(super) token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// List what was done, the newest first
+    #[command(after_help = examples::AUDIT_LIST)]
+    List {
+        /// Parts of words of who, what, to what and why
+        #[arg(short, long = "query", value_name = "WORDS")]
+        q: Option<String>,
+        #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
+        port: Port,
+    },
+}
+
+fn admin_role() -> impl TypedValueParser<Value = AdminRole> {
+    PossibleValuesParser::new(AdminRole::ALL.map(AdminRole::as_str))
+        .try_map(|text| text.parse::<AdminRole>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_tree() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_contract_lists_is_taken() {
+        for line in [
+            "portcullis serve --config F",
+            "portcullis check --config F --json",
+            "portcullis explain --config F --method GET --url /x",
+            "portcullis explain --config F --method GET --url http://h/x --token -",
+            "portcullis admin create --config F --name N --role super-admin",
+            "portcullis credential create --name N --account A --role R --role S --scope a.b --environment E --description D --expires-at 2030-01-01T00:00:00Z",
+            "portcullis credential list -q x --state revoked --role R --account A --environment E --limit 5 --cursor C --json",
+            "portcullis credential show ID",
+            "portcullis credential suspend ID --json",
+            "portcullis credential resume ID",
+            "portcullis credential revoke ID --reason R",
+            "portcullis token revoke --jti J",
+            "portcullis token revoke --token T --admin-url http://x",
+            "portcullis audit list --limit 3",
+            "portcullis demo",
+            "portcullis demo --once --json",
+            "portcullis openapi",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        use ErrorKind::{
+            ArgumentConflict, DisplayHelpOnMissingArgumentOrSubcommand as Help, InvalidSubcommand,
+            InvalidValue, MissingRequiredArgument as Missing, UnknownArgument,
+        };
+        for (line, kind) in [
+            ("portcullis", Help),
+            ("portcullis serve", Missing),
+            ("portcullis reload", InvalidSubcommand),
+            ("portcullis explain --config F --method GET", Missing),
+            ("portcullis admin create --config F --name N --role root", InvalidValue),
+            ("portcullis credential create --name N", Missing),
+            ("portcullis credential revoke ID", Missing),
+            ("portcullis credential list --state dead", InvalidValue),
+            ("portcullis credential list --key pak1", UnknownArgument),
+            ("portcullis token revoke", Missing),
+            ("portcullis token revoke --jti J --token T", ArgumentConflict),
+            ("portcullis demo --json", Missing),
+        ] {
+            let error = parse(line).err().map(|error| (error.kind(), error.exit_code()));
+            assert_eq!(error, Some((kind, 2)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `credential`, `token` and `audit`: thin words for calls of the admin port.
+
+use serde_json::{Value, json};
+
+use super::args::{
+    Audit, Credential, CredentialQuery, NewCredential, OneCredential, Page, Port, Token,
+};
+use super::failure::{DONE, Outcome};
+use super::out;
+use super::port::{AdminPort, segment};
+use super::stdin;
+use super::table::{Column, fields, shorten, table};
+
+const LIST: &[Column] = &[
+    ("CLIENT ID", "client_id"),
+    ("NAME", "name"),
+    ("ACCOUNT", "account"),
+    ("STATE", "state"),
+    ("ROLES", "roles"),
+    ("ENVIRONMENTS", "environments"),
+    ("CREATED BY", "created_by"),
+    ("CREATED", "created_at"),
+    ("LAST USED", "last_used_at"),
+];
+
+const DETAILS: &[Column] = &[
+    ("client_id", "client_id"),
+    ("client_secret", "client_secret"),
+    ("name", "name"),
+    ("description", "description"),
+    ("account", "account"),
+    ("state", "state"),
+    ("roles", "roles"),
+    ("scopes", "scopes"),
+    ("environments", "environments"),
+    ("rate", "rate"),
+    ("concurrency", "concurrency"),
+    ("created by", "created_by"),
+    ("created at", "created_at"),
+    ("expires at", "expires_at"),
+    ("last used at", "last_used_at"),
+    ("revoked by", "revoked_by"),
+    ("revoked at", "revoked_at"),
+    ("reason", "revoked_reason"),
+];
+
+const TRAIL: &[Column] =
+    &[("AT", "at"), ("WHO", "actor"), ("WHAT", "action"), ("TO WHAT", "target"), ("WHY", "reason")];
+
+/// `credential …`
+pub(super) fn credential(command: &Credential) -> Outcome {
+    match command {
+        Credential::Create(new) => create(new),
+        Credential::List(query) => list(query),
+        Credential::Show(one) => {
+            let found = AdminPort::from_env(&one.port.admin_url)?.get(&path(one, ""), &[])?;
+            show(&one.port, &found, || details(&found));
+            Ok(DONE)
+        }
+        Credential::Suspend(one) => {
+            change(one, "/suspend", &json!({}), "suspended: its tokens stopped working")
+        }
+        Credential::Resume(one) => change(one, "/resume", &json!({}), "resumed: it works again"),
+        Credential::Revoke { one, reason } => {
+            let body = json!({"reason": reason});
+            change(one, "/revoke", &body, "revoked for good, with all its tokens")
+        }
+    }
+}
+
+/// `token …`
+pub(super) fn token(command: &Token) -> Outcome {
+    let Token::Revoke { which, port } = command;
+    let admin = AdminPort::from_env(&port.admin_url)?;
+    let body = match (&which.jti, &which.token) {
+        (Some(jti), _) => json!({"jti": jti}),
+        (None, Some(token)) => json!({"token": stdin::or_given(token)?}),
+        (None, None) => json!({}),
+    };
+    let receipt = admin.post("/v1/revocations", &body)?;
+    show(port, &receipt, || format!("the token is revoked for good ({})", receipt_words(&receipt)));
+    Ok(DONE)
+}
+
+/// `audit …`
+pub(super) fn audit(command: &Audit) -> Outcome {
+    let Audit::List { q, page, port } = command;
+    let admin = AdminPort::from_env(&port.admin_url)?;
+    let limit = page.limit.map(|limit| limit.to_string());
+    let query =
+        [("q", q.as_deref()), ("limit", limit.as_deref()), ("cursor", page.cursor.as_deref())];
+    let found = admin.get("/v1/audit", &query)?;
+    show_list(port, &found, TRAIL, "nothing was done yet that matches");
+    Ok(DONE)
+}
+
+fn create(new: &NewCredential) -> Outcome {
+    let admin = AdminPort::from_env(&new.port.admin_url)?;
+    let mut body = json!({
+        "name": new.name,
+        "description": new.description,
+        "account": new.account,
+        "roles": new.roles,
+        "scopes": new.scopes,
+        "environments": new.environments,
+    });
+    if let (Some(end), Some(body)) = (&new.expires_at, body.as_object_mut()) {
+        body.insert("expires_at".to_owned(), json!(end));
+    }
+    let made = admin.post("/v1/credentials", &body)?;
+    show(&new.port, &made, || details(&made));
+    out::note("store the client_secret now; it's shown this once");
+    Ok(DONE)
+}
+
+fn list(query: &CredentialQuery) -> Outcome {
+    let admin = AdminPort::from_env(&query.port.admin_url)?;
+    let Page { limit, cursor } = &query.page;
+    let limit = limit.map(|limit| limit.to_string());
+    let found = admin.get(
+        "/v1/credentials",
+        &[
+            ("q", query.q.as_deref()),
+            ("state", query.state.as_deref()),
+            ("role", query.role.as_deref()),
+            ("account", query.account.as_deref()),
+            ("environment", query.environment.as_deref()),
+            ("limit", limit.as_deref()),
+            ("cursor", cursor.as_deref()),
+        ],
+    )?;
+    show_list(&query.port, &found, LIST, "no credential matches");
+    Ok(DONE)
+}
+
+fn change(one: &OneCredential, what: &str, body: &Value, done: &str) -> Outcome {
+    let admin = AdminPort::from_env(&one.port.admin_url)?;
+    let receipt = admin.post(&path(one, what), body)?;
+    show(&one.port, &receipt, || {
+        format!("{} is {done} ({})", out::plain(&one.client_id), receipt_words(&receipt))
+    });
+    Ok(DONE)
+}
+
+fn path(one: &OneCredential, what: &str) -> String {
+    format!("/v1/credentials/{}{what}", segment(&one.client_id))
+}
+
+/// JSON as it came, or words.
+fn show(port: &Port, value: &Value, words: impl FnOnce() -> String) {
+    if port.output.json { out::json(value) } else { out::answer(words()) }
+}
+
+fn show_list(port: &Port, found: &Value, columns: &[Column], none: &str) {
+    if port.output.json {
+        return out::json(found);
+    }
+    let mut items = found.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    if items.is_empty() {
+        return out::note(none);
+    }
+    items.iter_mut().for_each(say_all);
+    shorten(&mut items);
+    out::answer(table(columns, &items));
+    if let Some(cursor) = found.get("next_cursor").and_then(Value::as_str) {
+        out::note(format_args!("there are more: add --cursor {}", out::plain(cursor)));
+    }
+}
+
+/// No environments means all of them; a dash would say the opposite.
+fn say_all(credential: &mut Value) {
+    if let Some(Value::Array(list)) = credential.get_mut("environments")
+        && list.is_empty()
+    {
+        list.push(json!("all"));
+    }
+}
+
+fn details(credential: &Value) -> String {
+    let mut credential = credential.clone();
+    say_all(&mut credential);
+    fields(DETAILS, &credential)
+}
+
+/// A receipt in words. It says nothing of streams where there were none.
+fn receipt_words(receipt: &Value) -> String {
+    let mut words = Vec::new();
+    if let Some(at) = receipt.get("revoked_at").and_then(Value::as_str) {
+        words.push(format!("at {}", out::plain(at)));
+    }
+    if let Some(revision) = receipt.get("revision") {
+        words.push(format!("revision {revision}"));
+    }
+    match receipt.get("streams_closed").and_then(Value::as_u64) {
+        Some(0) | None => {}
+        Some(1) => words.push("1 open stream or request cut".to_owned()),
+        Some(count) => words.push(format!("{count} open streams or requests cut")),
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_reads_as_a_sentence() {
+        let receipt =
+            json!({"revision": 7, "revoked_at": "2030-01-01T00:00:00Z", "streams_closed": 2});
+        assert_eq!(
+            receipt_words(&receipt),
+            "at 2030-01-01T00:00:00Z, revision 7, 2 open streams or requests cut"
+        );
+        assert_eq!(receipt_words(&json!({"revision": 7, "streams_closed": 0})), "revision 7");
+    }
+
+    #[test]
+    fn no_environments_means_all() {
+        let made = json!({"client_id": "c", "environments": [], "expires_at": null});
+        assert_eq!(details(&made), "client_id     c\nenvironments  all");
+    }
+}

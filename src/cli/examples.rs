@@ -1,0 +1,116 @@
+//! What stands below the help of each command: examples and exit codes.
+
+pub(super) const TOP: &str = "\
+Begin here:
+  portcullis demo                                 see it work, on a real API
+  portcullis check --config portcullis.toml       every fault of a configuration
+  portcullis admin create --config portcullis.toml --name alice --role super-admin
+  portcullis serve --config portcullis.toml
+
+Exit codes:
+  0  done; explain: the request would be allowed
+  1  it failed or was refused; explain: the request would be denied
+  2  a usage or configuration fault: nothing was done";
+
+pub(super) const SERVE: &str = "\
+Signals:
+  SIGTERM, SIGINT  not ready, drain (server.drain_timeout), exit 0; a second one exits at once
+  SIGHUP           read the configuration again; a bad file changes nothing and says so
+
+The access log goes to standard output, one JSON line a request; diagnostics go to
+standard error. PORTCULLIS_LOG sets how much: error, warn, info (default), debug, trace,
+also by module, such as \"info,portcullis::edge=debug\".
+
+Example:
+  portcullis serve --config portcullis.toml >>access.log
+
+Exit codes: 0 drained after a signal; 1 it could not start, or was ended by a second
+signal; 2 a usage or configuration fault";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  portcullis check --config portcullis.toml
+  portcullis check --config portcullis.toml --json | jq '.faults[].key'
+
+Exit codes: 0 the file is good (there may be warnings); 2 it is not";
+
+pub(super) const EXPLAIN: &str = "\
+Reads the store itself; while a server holds it, asks the admin port instead
+(PORTCULLIS_ADMIN_URL, by default admin.listen of the file; PORTCULLIS_ADMIN_KEY).
+It changes nothing. A request with a body is judged as one without.
+
+Examples:
+  portcullis explain --config portcullis.toml --method GET --url /v1/plans
+  portcullis explain --config portcullis.toml --method DELETE \\
+      --url https://api.example.com/v1/accounts/41902/library --token - <token.txt
+
+Exit codes: 0 allow; 1 deny; 2 a usage or configuration fault";
+
+pub(super) const ADMIN_CREATE: &str = "\
+Opens the store itself, so no server may be running on it; a running one makes
+administrators at its admin port (POST /v1/admins). The key alone goes to standard output.
+
+Example:
+  export PORTCULLIS_ADMIN_KEY=$(portcullis admin create \\
+      --config portcullis.toml --name alice --role super-admin)
+
+Exit codes: 0 made; 1 not made; 2 a usage or configuration fault";
+
+pub(super) const CREDENTIAL: &str = "\
+These talk to the admin port of a running gateway. Tell them where it is and who you are:
+  export PORTCULLIS_ADMIN_URL=http://127.0.0.1:8081
+  export PORTCULLIS_ADMIN_KEY=pak1…
+
+Examples:
+  portcullis credential create --name 'Night report' --account 41902 --role campaign-reader
+  portcullis credential list --state active -q report
+  portcullis credential revoke 0b9f… --reason 'leaked in a log'
+
+Exit codes: 0 done; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const CREDENTIAL_CREATE: &str = "\
+At least one role or scope is needed. Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis credential create --name 'Night report' --account 41902 --role campaign-reader
+  portcullis credential create --name CI --account 41902 --scope flag.list --scope flag.update \\
+      --environment preprod --expires-at 2030-01-31T00:00:00Z --json";
+
+pub(super) const CREDENTIAL_REVOKE: &str = "\
+When the receipt is there, it is on disk for good and holds for every request from then on.
+It can't be undone; \"suspend\" can. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis credential revoke 0b9f… --reason 'leaked in a log'";
+
+pub(super) const TOKEN_REVOKE: &str = "\
+The credential goes on working and can mint others. Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis token revoke --jti 5c2d…
+  portcullis token revoke --token - <token.txt
+
+Exit codes: 0 revoked; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const AUDIT_LIST: &str = "\
+Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis audit list -q revoke --limit 20
+
+Exit codes: 0 done; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const DEMO: &str = "\
+Starts a small legacy campaign API, the gateway in front of it with a store in a temporary
+folder, an administrator and three credentials; prints addresses, keys and curl lines, and
+stays up until Ctrl-C. Takes the ports 8080, 8081 and 9464, or others if they are in use.
+
+Examples:
+  portcullis demo
+  portcullis demo --once && echo 'every step came out right'
+
+Exit codes: 0 ended by Ctrl-C, or every step came out right; 1 otherwise";
+
+pub(super) const OPENAPI: &str = "\
+Example:
+  portcullis openapi >openapi.json";

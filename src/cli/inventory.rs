@@ -1,0 +1,119 @@
+//! What a configuration holds, to tell what a new one changes.
+
+use std::collections::BTreeMap;
+
+use super::check::count;
+use crate::config::Config;
+
+type Named = BTreeMap<String, String>;
+
+/// Names and what stands behind them. Secrets are not in it: that one of them
+/// was exchanged does not show.
+#[derive(Debug)]
+pub(super) struct Inventory {
+    parts: [(&'static str, Named); 4],
+    /// What only a restart changes.
+    fixed: Vec<(&'static str, String)>,
+}
+
+impl Inventory {
+    pub(super) fn of(config: &Config) -> Self {
+        let routes = config.routes.routes().iter().map(|route| {
+            let methods: Vec<_> = route
+                .methods
+                .iter()
+                .map(|(method, rule)| {
+                    let rules: Vec<_> =
+                        rule.body_rules.iter().map(|r| (&r.keys, &r.allow.0)).collect();
+                    format!("{method} {:?} {rules:?}", rule.access)
+                })
+                .collect();
+            let whole = (&route.host, &route.template, &route.upstream, route.body_bytes);
+            let bound = (&route.account, &route.environment);
+            (route.name.to_string(), format!("{whole:?} {bound:?} {methods:?}"))
+        });
+        let roles = config.roles.iter().map(|role| (role.id.to_string(), format!("{role:?}")));
+        let upstreams = config.upstreams.iter().map(|u| (u.name.to_string(), format!("{u:?}")));
+        let (server, oauth) = (&config.server, &config.oauth);
+        let settings = [
+            ("server.trusted_proxies", format!("{:?}", server.trusted_proxies)),
+            ("server.limits", format!("{:?}", server.limits)),
+            ("oauth.issuer", oauth.issuer.clone()),
+            ("oauth.audience", oauth.audience.clone()),
+            ("oauth.token_ttl", format!("{:?}", oauth.token_ttl)),
+            ("oauth.max_token_ttl", format!("{:?}", oauth.max_token_ttl)),
+            ("oauth.clock_skew", format!("{:?}", oauth.clock_skew)),
+            ("oauth.token_rate", format!("{:?}", oauth.token_rate)),
+            ("oauth.token_paths", format!("{:?}", oauth.token_paths)),
+            ("oauth.token_info_path", format!("{:?}", oauth.token_info_path)),
+        ];
+        Inventory {
+            parts: [
+                ("route", routes.collect()),
+                ("role", roles.collect()),
+                ("upstream", upstreams.collect()),
+                ("setting", settings.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+            ],
+            fixed: vec![
+                ("server.listen", format!("{:?}", server.listen)),
+                ("server.threads", format!("{:?}", server.threads)),
+                ("server.drain_timeout", format!("{:?}", server.drain_timeout)),
+                ("admin.listen", config.admin.listen.to_string()),
+                ("metrics.listen", config.metrics.listen.to_string()),
+                ("store", format!("{:?}", config.store)),
+                ("oauth.algorithm", format!("{:?}", oauth.algorithm)),
+            ],
+        }
+    }
+
+    /// From now on this is what runs; what waits for a restart goes on waiting.
+    pub(super) fn take_on(&mut self, new: Inventory) {
+        self.parts = new.parts;
+    }
+
+    /// What `new` changes, in words, and the keys that wait for a restart.
+    pub(super) fn changes(&self, new: &Inventory) -> (String, Vec<&'static str>) {
+        let mut words = Vec::new();
+        for ((what, old), (_, new)) in self.parts.iter().zip(&new.parts) {
+            let added = new.keys().filter(|name| !old.contains_key(*name)).count();
+            let removed = old.keys().filter(|name| !new.contains_key(*name)).count();
+            let changed = new
+                .iter()
+                .filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now))
+                .count();
+            let counts = [(added, "added"), (removed, "removed"), (changed, "changed")];
+            for (number, verb) in counts.into_iter().filter(|(number, _)| *number > 0) {
+                words.push(format!("{} {verb}", count(number, what)));
+            }
+        }
+        if words.is_empty() {
+            words.push("nothing changed but, perhaps, secrets".to_owned());
+        }
+        let waiting = self.fixed.iter().zip(&new.fixed).filter(|(old, new)| old != new);
+        (words.join(", "), waiting.map(|(old, _)| old.0).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use std::path::Path;
+
+    const TEXT: &str = include_str!("../../config/portcullis.toml");
+
+    #[test]
+    fn changes_are_counted() {
+        let of = |text: &str| Inventory::of(&parse(text, Path::new("")).unwrap());
+        let old = of(TEXT);
+        assert!(old.changes(&of(TEXT)).0.contains("nothing changed"));
+        let new = TEXT
+            .replace("name = \"status\"", "name = \"health\"")
+            .replace("\"campaign.read\"]", "\"campaign.look\"]")
+            .replace("token_ttl = \"12h\"", "token_ttl = \"6h\"")
+            .replace("127.0.0.1:8081", "127.0.0.1:8091");
+        let (words, waiting) = old.changes(&of(&new));
+        assert_eq!(words, "1 route added, 1 route removed, 1 role changed, 1 setting changed");
+        assert_eq!(waiting, ["admin.listen"]);
+    }
+}

@@ -1,0 +1,62 @@
+//! The commands: argv -> exit code.
+//!
+//! Every command says what happened and what to do next. The only room that
+//! uses `anyhow` and that prints. No command decides anything by itself: they
+//! call `app`, or talk to the admin port like anyone else.
+
+mod admin;
+mod args;
+mod check;
+mod credential;
+mod demo;
+mod examples;
+mod explain;
+mod failure;
+mod inventory;
+mod logging;
+mod out;
+mod port;
+mod serve;
+mod stdin;
+mod table;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use failure::{DONE, Outcome};
+
+/// Runs the command of this process's arguments. Returns the exit code.
+pub fn run() -> i32 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too, for standard output and with 0.
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    match dispatch(&arguments.command) {
+        Ok(code) => i32::from(code),
+        Err(error) => {
+            out::note(failure::words(&error));
+            i32::from(failure::code(&error))
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Outcome {
+    match command {
+        Command::Serve(file) => serve::serve(&file.config),
+        Command::Check { config, output } => check::check(&config.config, output.json),
+        Command::Explain(args) => explain::explain(args),
+        Command::Admin(command) => admin::admin(command),
+        Command::Credential(command) => credential::credential(command),
+        Command::Token(command) => credential::token(command),
+        Command::Audit(command) => credential::audit(command),
+        Command::Demo { once, json } => demo::demo(*once, *json),
+        Command::Openapi => {
+            out::json(&crate::api::openapi());
+            Ok(DONE)
+        }
+    }
+}
