@@ -16,7 +16,7 @@ use crate::upstream::Upstream;
 
 /// Everything that was written to the access log.
 #[derive(Clone, Default)]
-pub struct LogBuffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -30,37 +30,37 @@ impl Write for LogBuffer {
 }
 
 impl LogBuffer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 /// A gateway, its upstream, its clock and its log.
-pub struct Harness {
+pub(crate) struct Harness {
     running: Option<Running>,
-    pub upstream: Upstream,
-    pub clock: Arc<ManualClock>,
-    pub log: LogBuffer,
-    pub folder: tempfile::TempDir,
-    pub http: reqwest::Client,
-    pub admin_key: String,
+    pub(crate) upstream: Upstream,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) log: LogBuffer,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) http: reqwest::Client,
+    pub(crate) admin_key: String,
     text: String,
     store: Option<Arc<dyn Store>>,
 }
 
 /// A minted credential.
 #[derive(Clone, Debug)]
-pub struct Minted {
-    pub client_id: String,
-    pub client_secret: String,
+pub(crate) struct Minted {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
 }
 
 /// The routes that most tests use.
-pub const ROUTES: &str = r#"
+pub(crate) const ROUTES: &str = r#"
 [[role]]
 id = "reader"
 label = "Get the tests information"
@@ -145,7 +145,7 @@ allow = { GET = "@authenticated", POST = "@authenticated" }
 "#;
 
 /// What a test may set before the start.
-pub struct Builder {
+pub(crate) struct Builder {
     engine: &'static str,
     routes: String,
     server: String,
@@ -154,32 +154,32 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub fn engine(mut self, engine: &'static str) -> Self {
+    pub(crate) fn engine(mut self, engine: &'static str) -> Self {
         self.engine = engine;
         self
     }
 
-    pub fn routes(mut self, routes: String) -> Self {
+    pub(crate) fn routes(mut self, routes: String) -> Self {
         self.routes = routes;
         self
     }
 
-    pub fn server(mut self, lines: &str) -> Self {
+    pub(crate) fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self
     }
 
-    pub fn upstream(mut self, lines: &str) -> Self {
+    pub(crate) fn upstream(mut self, lines: &str) -> Self {
         self.upstream_extra.push_str(lines);
         self
     }
 
-    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
     }
 
-    pub async fn start(self) -> Harness {
+    pub(crate) async fn start(self) -> Harness {
         let upstream = Upstream::start().await;
         let folder = tempfile::tempdir().unwrap();
         // A port that refuses: bound once, then let go.
@@ -240,7 +240,7 @@ connect_timeout = "2s"
 }
 
 impl Harness {
-    pub fn builder() -> Builder {
+    pub(crate) fn builder() -> Builder {
         Builder {
             engine: "memory",
             routes: ROUTES.to_owned(),
@@ -250,7 +250,7 @@ impl Harness {
         }
     }
 
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::builder().start().await
     }
 
@@ -267,42 +267,42 @@ impl Harness {
         Ok(())
     }
 
-    pub fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().expect("the gateway runs")
     }
 
     /// Stops the gateway.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
     }
 
     /// Stops the gateway and starts it again on the same store.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.launch().await.unwrap();
     }
 
     /// Starts again after [`Harness::stop`]; says why it can't.
-    pub async fn try_launch(&mut self) -> Result<(), StartError> {
+    pub(crate) async fn try_launch(&mut self) -> Result<(), StartError> {
         self.launch().await
     }
 
-    pub fn state_folder(&self) -> PathBuf {
+    pub(crate) fn state_folder(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    pub fn data(&self) -> std::net::SocketAddr {
+    pub(crate) fn data(&self) -> std::net::SocketAddr {
         self.running().data[0]
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.data())
     }
 
     /// Asks the admin port as the first administrator.
-    pub async fn admin(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let url = format!("http://{}{path}", self.running().admin);
         let mut request =
             self.http.request(method.parse().unwrap(), url).bearer_auth(&self.admin_key);
@@ -316,11 +316,11 @@ impl Harness {
     }
 
     /// Mints a credential of account `acme`.
-    pub async fn mint(&self, roles: &[&str]) -> Minted {
+    pub(crate) async fn mint(&self, roles: &[&str]) -> Minted {
         self.mint_with(json!({ "name": "n", "account": "acme", "roles": roles })).await
     }
 
-    pub async fn mint_with(&self, body: Value) -> Minted {
+    pub(crate) async fn mint_with(&self, body: Value) -> Minted {
         let (status, made) = self.admin("POST", "/v1/credentials", body).await;
         assert_eq!(status, 201, "{made}");
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
@@ -328,13 +328,13 @@ impl Harness {
     }
 
     /// Trades a credential for a token.
-    pub async fn trade(&self, minted: &Minted) -> String {
+    pub(crate) async fn trade(&self, minted: &Minted) -> String {
         let (status, answer) = self.try_trade(minted).await;
         assert_eq!(status, 200, "{answer}");
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
-    pub async fn try_trade(&self, minted: &Minted) -> (u16, Value) {
+    pub(crate) async fn try_trade(&self, minted: &Minted) -> (u16, Value) {
         let body = json!({
             "grant_type": "client_credentials",
             "client_id": minted.client_id,
@@ -345,12 +345,12 @@ impl Harness {
     }
 
     /// A fresh credential's token.
-    pub async fn token(&self, roles: &[&str]) -> String {
+    pub(crate) async fn token(&self, roles: &[&str]) -> String {
         self.trade(&self.mint(roles).await).await
     }
 
     /// Asks the data plane.
-    pub async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> (u16, Value) {
         let mut request = self.http.request(method.parse().unwrap(), self.url(path));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -361,13 +361,13 @@ impl Harness {
     }
 
     /// The metrics page.
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.running().metrics);
         self.http.get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// Waits until the log has a line that `wanted` picks, and returns it.
-    pub async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = async {
             loop {
                 if let Some(line) = self.log.lines().into_iter().rev().find(&wanted) {

@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that is wrong should say so"
+    clippy::type_complexity,
+    reason = "a test that is wrong should say so, and a table is a table"
 )]
 
 mod forwarding;

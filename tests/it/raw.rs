@@ -9,26 +9,26 @@ use tokio::time::timeout;
 
 /// A response as it arrived.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()).next()
     }
 }
 
 /// One connection.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -36,33 +36,33 @@ pub struct Raw {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Raw {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Raw { stream, buffer: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Sends what the other side may not want any more.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
     /// The next response; `None` if the connection ends before it is whole.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
         timeout(PATIENCE, self.read_answer()).await.expect("an answer or an end")
     }
 
     /// The head of the next response only.
-    pub async fn head(&mut self) -> Option<String> {
+    pub(crate) async fn head(&mut self) -> Option<String> {
         timeout(PATIENCE, self.read_head()).await.expect("a head or an end")
     }
 
     /// True if the other side has closed and nothing more comes.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let mut more = [0; 1024];
         loop {
             match timeout(PATIENCE, self.stream.read(&mut more)).await.expect("an end") {
@@ -118,7 +118,7 @@ impl Raw {
 }
 
 /// Sends one request on its own connection and returns the answer.
-pub async fn once(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<Answer> {
+pub(crate) async fn once(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<Answer> {
     let mut raw = Raw::connect(address).await;
     raw.send(bytes).await;
     raw.answer().await

@@ -10,35 +10,35 @@ use tokio::sync::Notify;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Request line and fields, to the empty line.
-    pub head: String,
+    pub(crate) head: String,
     /// The body, unless it was only counted.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// How long the body was.
-    pub length: usize,
+    pub(crate) length: usize,
     /// Which connection it came by.
-    pub connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Seen {
     /// The request target, raw.
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
 
-    pub fn method(&self) -> &str {
+    pub(crate) fn method(&self) -> &str {
         self.head.split(' ').next().unwrap()
     }
 
     /// All values of a field.
-    pub fn fields(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn fields(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()).collect()
     }
 
     /// The only value of a field.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let values = self.fields(name);
         assert!(values.len() < 2, "{name} stands {} times in {}", values.len(), self.head);
         values.first().copied()
@@ -49,8 +49,8 @@ impl Seen {
 /// `…/bytes-N` answers N bytes, `…/wait` when released, `…/events` an endless
 /// stream, `…/break` half an answer, `…/raw-status-S` that status.
 #[derive(Clone)]
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -66,7 +66,7 @@ struct State {
 }
 
 impl Upstream {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
@@ -88,21 +88,21 @@ impl Upstream {
     }
 
     /// All requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.seen.lock().unwrap().len()
     }
 
     /// The newest request.
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the upstream saw a request")
     }
 
     /// Waits until `count` requests have arrived.
-    pub async fn wait_for(&self, count: usize) {
+    pub(crate) async fn wait_for(&self, count: usize) {
         let wait = async {
             loop {
                 let arrived = self.state.arrived.notified();
@@ -116,13 +116,13 @@ impl Upstream {
     }
 
     /// Lets everything that waits be answered, now and later.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.state.released.lock().unwrap() = true;
         self.state.release.notify_waiters();
     }
 
     /// Waits until this many endless streams are open.
-    pub async fn wait_for_streams(&self, count: usize) {
+    pub(crate) async fn wait_for_streams(&self, count: usize) {
         let wait = async {
             loop {
                 let changed = self.state.streams_changed.notified();
