@@ -147,7 +147,6 @@ impl Gateway {
             let taken = memory.request_rates.take(token.client_id(), rate, now);
             taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
         }
-        memory.activity.touch(token.client_id(), token.generation(), now);
         Ok(guard)
     }
 }
