@@ -1,4 +1,138 @@
 //! Portcullis: a reverse-proxy authorization gateway on Pingora.
+//!
+//! It stands in front of HTTP APIs that exist already, hands out credentials
+//! with chosen roles, trades them for tokens, judges every request, forwards
+//! what is allowed byte for byte, and revokes at once and for good. What
+//! outsiders can rely on stands in README.md; this page says how the code is
+//! laid out, and why.
+//!
+//! # Code map
+//!
+//! One library and a thin binary. A room imports from itself and from lower
+//! layers; `tests/layering.rs` fails on any other arrow.
+//!
+//! ```text
+//! 9  main                 calls cli
+//! 8  cli                  argv -> exit code; the demo
+//! 7  app                  composition root: Config -> running parts
+//! 6  edge                 the only room that knows Pingora
+//! 5  api, config          plain HTTP in and out; file -> valid values
+//! 4  service, metrics     use cases; counters handed out as handles
+//! 3  policy, store        the pure decision; the engines
+//! 2  token, revocation    JOSE, CPU only; what is dead, in memory
+//! 1  domain               words: ids, scopes, credentials, time, secrets
+//! ```
+//!
+//! Rooms of one layer do not see each other; `policy` and `store` never will.
+//! There is one exception: `revocation` knows `token`'s `VerifiedToken`, since
+//! that is what it is asked about.
+//!
+//! - `domain`: values that are valid by construction. `Clock` and `Entropy` are
+//!   traits, so that time and randomness are arguments everywhere else.
+//! - `token`: `UnverifiedToken<'_>` -> `VerifiedToken`, the keys, the cache of
+//!   verified tokens, minting, sealing what lies at rest.
+//! - `revocation`: `RevocationSet`, asked on every request, and `Streams`, what
+//!   is under way, so that it can be cut.
+//! - `policy`: `decide` and `explain` over an immutable `Snapshot`: routes, roles,
+//!   keys. Paths are accepted or refused, never repaired.
+//! - `store`: the trait `Store`, its engines `sled` and `memory`, one conformance
+//!   suite for both, and `codec`, the only form at rest.
+//! - `service`: one use case a file, over one `Context`; `Memory` is what
+//!   committed changes amount to.
+//! - `metrics`: every metric, and the access log.
+//! - `api`: the routers of OAuth and of the admin port. `config`: one TOML file,
+//!   every fault at once.
+//! - `edge`: our accept loop and head reader, Pingora's callbacks, peers, refusals.
+//! - `app`: puts it all together and takes it apart again, in order.
+//!
+//! # The walk of a request
+//!
+//! 1. `edge::server` accepts below the cap; `edge::connection` reads one head
+//!    (`edge::head`) within its limits and deadline. What could be read in two
+//!    ways ends here (400, 408, 414, 431), before Pingora has seen a byte.
+//! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
+//!    dropping it closes both connections, idle or not.
+//! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
+//!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
+//! 4. `policy::decide`: route and method (404, 405), bound parameters (400), public
+//!    or not, bearer, cache or signature (401), revocation (401), scope, account,
+//!    environment (403). Where `body_rules` need the body it answers `ReadBody`
+//!    and is asked again with the body's keys. The answer is a `Permit` or a
+//!    `Denial`.
+//! 5. `edge::judge` makes a permit a passage: body limit, a place in `Streams`,
+//!    concurrency, rate. Revocation is asked once more after registering: a
+//!    revocation in between finds the request, one before is seen; a credential
+//!    that has changed meanwhile is judged again.
+//! 6. `upstream_peer` takes the address from the passage, and there is no other
+//!    way to one. `edge::headers` strips and sets; the target is the permit's.
+//! 7. `RequestContext` reports when it is dropped, however that comes about: one
+//!    line in the log, one count in the metrics.
+//!
+//! # The walk of a change
+//!
+//! 1. `api` proves who asks and calls a use case of `service`.
+//! 2. The use case builds a `Change`, guards and ops, with its audit entry in it,
+//!    and calls `store.commit`: the only door.
+//! 3. The engine groups changes; one thread writes, flushes, syncs sled's file and
+//!    the witness. An engine that does not know says `Unknown`, never "done".
+//! 4. The observer (`service::apply::Memory`) takes the change in and cuts the
+//!    streams that it ends. Only then is there a `Receipt`, only then an answer.
+//!
+//! The start goes the same way: open, compare with digest and witness, load all of
+//! it into `Memory`, listen, then be ready. Less than all is nothing. Minting a
+//! token writes nothing, and the data plane never calls the store.
+//!
+//! # Invariants, and what guards each
+//!
+//! 1. No permit, no peer. `Permit` has no public constructor; `edge::stage::Stage`.
+//! 2. `policy` is pure. `tests/layering.rs`.
+//! 3. The upstream receives the bytes that were judged. `Permit::target`;
+//!    `the_upstream_receives_the_very_bytes_that_were_judged`.
+//! 4. Deny is the default. `Result<_, Denial>` all the way; the oracle in
+//!    `policy::tests` agrees with `decide` by property.
+//! 5. The algorithm comes from our key, and `iss`, `aud`, `exp`, `typ` must be there
+//!    and match. `clippy.toml` bans `jsonwebtoken::decode`; `token::tests::forgeries`.
+//! 6. Time is an argument. `clippy.toml` bans the wall clock; `ManualClock` in tests.
+//! 7. Revocation is asked after any cache, and the cache holds whole tokens.
+//!    `no_request_that_starts_after_the_receipt_succeeds`.
+//! 8. Acknowledged means durable, then applied. `store::conformance`, the power cuts
+//!    in `store::sled::tests`, `a_receipt_outlives_kill_9`.
+//! 9. Not ready until the set is complete. The order in `app::start`; a damaged store
+//!    is refused: `a_damaged_store_is_refused_with_the_way_out`.
+//! 10. Secrets and tokens have no `Serialize` and a redacted `Debug`.
+//!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them.
+//! 11. Client-sent copies of our headers never go up.
+//!     `identity_comes_from_us_alone`, `our_names_in_any_spelling_are_taken_away`.
+//! 12. Metric labels come from closed sets. `Reason`, `CutReason`, `method_label`;
+//!     routes and upstreams are named by the configuration.
+//! 13. A reload takes effect or changes nothing. `Snapshot` and `EdgeSettings` are
+//!     immutable and swapped, after all that can fail.
+//! 14. Every request is judged, whatever its shape.
+//!     `an_upgrade_header_changes_nothing_in_judging`,
+//!     `the_second_request_of_a_connection_is_judged_anew`.
+//! 15. Domain types are no wire or disk types. No serde in `domain` and `policy`:
+//!     `tests/layering.rs`.
+//! 16. No `unwrap`, `expect`, indexing or panic outside tests, no `unsafe`, no
+//!     `#[allow]`. The lints in `Cargo.toml`, `tests/layering.rs`.
+//!
+//! # Where the first plan was left, and why
+//!
+//! - The accept loop is ours, not Pingora's `Server`: a failed bind is an error, a
+//!   head has limits and a deadline before anybody parses it, and a test can have
+//!   ten gateways in one process.
+//! - An engine tells an observer of each commit, in order, before it answers; there
+//!   is no stream of changes to fall behind. Sweeping is a commit like any other.
+//! - `decide` has a third answer, `ReadBody`, so that nobody's body is read before
+//!   its token counts.
+//! - A credential's standing (state, secrets, rights) lies beside the revocations:
+//!   one look-up says whether a token counts and how much of it is left.
+//!
+//! # Failures
+//!
+//! Three kinds that never mix: a `Denial` is an outcome; a room's own error type says
+//! what went wrong there, and what to do; the API's error has a public half and an
+//! internal one. Each is logged once, where it is handled. A panic in one request
+//! stays in that request (`panic = "unwind"`).
 
 pub mod api;
 pub mod app;
