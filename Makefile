@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench ci build-tools lint-tools
+.PHONY: help demo test lint bench compare ci build-tools lint-tools compare-tools
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make lint    formatting, clippy and documentation, without a warning"
 	@echo "make bench   how long the pure parts take"
+	@echo "make compare the gateway beside nginx and HAProxy on this machine"
 	@echo "make ci      lint and test"
 
 demo: build-tools
@@ -41,6 +42,11 @@ lint: build-tools lint-tools
 bench: build-tools
 	@$(CARGO) bench --locked
 
+compare: build-tools compare-tools
+	@echo "Building optimised as a whole; this takes some minutes."
+	@$(CARGO) build --quiet --locked --release
+	@python3 benches/compare/compare.py
+
 ci: lint test
 
 build-tools:
@@ -52,6 +58,13 @@ build-tools:
 	echo "apt-get can't do it here; installing cmake from PyPI into target/tools."; \
 	{ python3 -m venv target/tools && target/tools/bin/pip install --quiet 'cmake<4'; } >>$(LOG) 2>&1 && exit 0; \
 	echo "cmake could not be installed ($(LOG) says why). Install it and try again." >&2; exit 1
+
+compare-tools:
+	@for tool in nginx haproxy wrk; do command -v $$tool >/dev/null || missing=1; done; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "Installing nginx, HAProxy and wrk: what the gateway is compared with, and the load."; \
+	$(call apt-install,nginx-light haproxy wrk) && exit 0; \
+	echo "nginx, haproxy and wrk could not be installed ($(LOG) says why)." >&2; exit 1
 
 lint-tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 && exit 0; \

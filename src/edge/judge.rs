@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+use tokio::time::{Instant, timeout_at};
 
 use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
@@ -189,6 +191,9 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Resul
     }
 }
 
+/// How long a body that is held may take to arrive.
+const WHOLE_BODY: Duration = Duration::from_secs(30);
+
 /// A body, read as far as it may be held.
 pub(super) enum ReadBody {
     /// All of it. It stays in Pingora's retry buffer (64 KiB) to be forwarded.
@@ -207,8 +212,17 @@ pub(super) async fn read_body(session: &mut Session, limit: usize) -> pingora::R
         session.downstream_session.write_continue_response().await?;
     }
     session.downstream_session.enable_retry_buffering();
+    let deadline = Instant::now() + WHOLE_BODY;
     let mut body = BytesMut::new();
-    while let Some(chunk) = session.downstream_session.read_request_body().await? {
+    loop {
+        // Pingora's own timeout is for each read: a byte a minute would pass it.
+        let read = timeout_at(deadline, session.downstream_session.read_request_body()).await;
+        let Ok(read) = read else {
+            let error =
+                Error::explain(ErrorType::ReadTimedout, "a body that is held came too slowly");
+            return Err(error.into_down());
+        };
+        let Some(chunk) = read? else { break };
         body.extend_from_slice(&chunk);
         if body.len() > limit {
             return Ok(ReadBody::TooLong(body.freeze()));
