@@ -1,10 +1,14 @@
-//! One JSON line a request, written by a thread of its own.
+//! One JSON line a request, gathered in memory and written by a thread of its own.
+//!
+//! The thread is woken for the first line of a batch only: woken for each, it
+//! cost more processor time than judging and forwarding together.
 
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
 use serde::Serialize;
 
@@ -41,56 +45,151 @@ pub struct AccessRecord<'a> {
     pub bytes_out: u64,
 }
 
-/// Lines that wait for a slow reader; more are lost, and counted.
-const QUEUE: usize = 8192;
+/// Bytes that wait for a slow reader; what would go beyond is lost, and counted.
+const MOST_WAITING: usize = 8 << 20;
 
-/// Takes lines and never waits.
+/// How long lines are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Takes lines and never waits for a reader.
 pub struct AccessLog {
-    lines: Mutex<Option<SyncSender<Vec<u8>>>>,
+    waiting: Arc<Waiting>,
     writer: Mutex<Option<JoinHandle<()>>>,
     lost: IntCounter,
 }
 
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    some: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
 impl AccessLog {
-    /// Writes to `output`, which is flushed whenever nothing more waits.
+    /// Writes to `output`, which is flushed after each batch of lines.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn new(output: Box<dyn Write + Send>, lost: IntCounter) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
+        let waiting = Arc::new(Waiting::default());
+        let read = Arc::clone(&waiting);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&receiver, output))?;
-        Ok(AccessLog { lines: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)), lost })
+            .spawn(move || read.write_to(output))?;
+        Ok(AccessLog { waiting, writer: Mutex::new(Some(writer)), lost })
     }
 
     /// Writes a line, or counts it as lost.
     pub fn write(&self, record: &AccessRecord<'_>) {
         let Ok(mut line) = serde_json::to_vec(record) else { return };
         line.push(b'\n');
-        let sender = self.lines.lock().clone();
-        match sender.map(|sender| sender.try_send(line)) {
-            Some(Err(TrySendError::Full(_))) => self.lost.inc(),
-            Some(Ok(()) | Err(TrySendError::Disconnected(_))) | None => {}
+        let mut lines = self.waiting.lines.lock();
+        if lines.bytes.len() + line.len() > MOST_WAITING {
+            self.lost.inc();
+            return;
+        }
+        let first = lines.bytes.is_empty();
+        lines.bytes.extend_from_slice(&line);
+        drop(lines);
+        if first {
+            self.waiting.some.notify_one();
         }
     }
 
     /// Writes what waits and ends.
     pub fn close(&self) {
-        self.lines.lock().take();
+        self.waiting.lines.lock().closed = true;
+        self.waiting.some.notify_one();
         if let Some(writer) = self.writer.lock().take() {
             let _ = writer.join();
         }
     }
 }
 
-fn write_lines(lines: &Receiver<Vec<u8>>, mut output: Box<dyn Write + Send>) {
-    while let Ok(line) = lines.recv() {
-        // A reader that is gone is no reason to stop serving.
-        let _ = output.write_all(&line);
-        while let Ok(line) = lines.try_recv() {
-            let _ = output.write_all(&line);
+impl Waiting {
+    fn write_to(&self, mut output: Box<dyn Write + Send>) {
+        loop {
+            let mut lines = self.lines.lock();
+            self.some.wait_while(&mut lines, |lines| lines.bytes.is_empty() && !lines.closed);
+            if !lines.closed {
+                // Until the end comes, or more lines have.
+                self.some.wait_while_for(&mut lines, |lines| !lines.closed, GATHER);
+            }
+            let bytes = std::mem::take(&mut lines.bytes);
+            let closed = lines.closed;
+            drop(lines);
+            // A reader that is gone is no reason to stop serving.
+            let _ = output.write_all(&bytes);
+            let _ = output.flush();
+            if closed {
+                return;
+            }
         }
-        let _ = output.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Slow(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn record(path: &str) -> AccessRecord<'_> {
+        AccessRecord {
+            ts: "t".into(),
+            request_id: "r",
+            route: "none",
+            method: "GET",
+            path,
+            status: 404,
+            decision: "deny",
+            reason: "no_route",
+            client_id: None,
+            account: None,
+            upstream: None,
+            duration_ms: 0.1,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_whole_and_in_order_or_counted() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let lost = IntCounter::new("lost", "lost").unwrap();
+        let log = AccessLog::new(Box::new(Slow(Arc::clone(&written))), lost.clone()).unwrap();
+        for n in 0..1000 {
+            log.write(&record(&format!("/{n}")));
+        }
+        log.close();
+        let text = String::from_utf8(written.lock().clone()).unwrap();
+        let paths: Vec<String> = text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].to_string()
+            })
+            .collect();
+        assert_eq!(paths.len(), 1000);
+        assert!(paths.iter().enumerate().all(|(n, path)| *path == format!("\"/{n}\"")));
+        assert_eq!(lost.get(), 0);
+        let huge = "x".repeat(MOST_WAITING);
+        log.write(&record(&huge));
+        assert_eq!(lost.get(), 1);
     }
 }
