@@ -63,6 +63,15 @@ impl UnixTime {
     }
 }
 
+/// Reads a duration as people write it: `90s`, `12h`, `500ms`, `15m`, `2d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 5] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    count.parse::<u64>().ok()?.checked_mul(*scale).map(Duration::from_millis)
+}
+
 /// RFC 3339 in UTC, with milliseconds only where there are any.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +147,15 @@ mod tests {
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22T04:00:00+01:00"), Some(at));
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22"), None);
         assert_eq!(UnixTime::parse_rfc3339("1969-12-31T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("15m"), Some(Duration::from_secs(900)));
+        assert_eq!(parse_duration("0s"), Some(Duration::ZERO));
+        for bad in ["", "15", "m", "-1s", "+1s", "1.5h", "1 h", "1w", "99999999999999999999d"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -69,8 +69,6 @@ impl Desk {
             MintRefusal::Ended => refuse(BadClient { reason: BadClientReason::Expired }),
             MintRefusal::Failed(why) => Refusal::failed(why),
         })?;
-        let now = self.context.now();
-        self.context.memory.activity.touch(credential.client_id, generation, now);
         let answer = TokenAnswer {
             access_token: minted.token.expose(),
             token_type: "Bearer",
