@@ -12,6 +12,7 @@
 mod forwarding;
 mod harness;
 mod judging;
+mod life;
 mod malformed;
 mod n8n;
 mod process;
