@@ -67,7 +67,7 @@ pub async fn arm(
         let mut next = credential.clone();
         next.armed.insert(role.clone(), until);
         let reason = format!("{role} until {until}");
-        Ok(Next::Changed(next, (role, Some(until)), Some(reason)))
+        Ok(Next::Changed(Box::new(next), (role, Some(until)), Some(reason)))
     };
     window(change_credential(ctx, actor, client, Action::RoleArmed, step).await?)
 }
@@ -89,7 +89,7 @@ pub async fn disarm(
             return Ok(Next::Same((role, None)));
         }
         let reason = role.to_string();
-        Ok(Next::Changed(next, (role, None), Some(reason)))
+        Ok(Next::Changed(Box::new(next), (role, None), Some(reason)))
     };
     window(change_credential(ctx, actor, client, Action::RoleDisarmed, step).await?)
 }
@@ -127,7 +127,7 @@ pub async fn lapse(ctx: &Context) -> Vec<RoleId> {
             let mut next = credential.clone();
             next.armed.retain(|_, until| now < *until);
             let reason = over.iter().map(RoleId::as_str).collect::<Vec<_>>().join(" ");
-            Ok(Next::Changed(next, over, Some(reason)))
+            Ok(Next::Changed(Box::new(next), over, Some(reason)))
         };
         let gateway = Actor::gateway();
         match change_credential(ctx, &gateway, client, Action::RoleLapsed, step).await {

@@ -46,7 +46,7 @@ pub(super) enum Next<T> {
     /// It stays as it is.
     Same(T),
     /// This, with an answer, and why it was done, for the trail.
-    Changed(Credential, T, Option<String>),
+    Changed(Box<Credential>, T, Option<String>),
 }
 
 /// How a credential is now, and what the change came to.
@@ -74,7 +74,7 @@ pub(super) async fn change_credential<T: Send>(
         let at = ctx.now();
         let (mut next, answer, reason) = match step(&credential, at)? {
             Next::Same(answer) => return Ok(Plan::Done((credential, answer, revision))),
-            Next::Changed(next, answer, reason) => (next, answer, reason),
+            Next::Changed(next, answer, reason) => (*next, answer, reason),
         };
         make_room(&mut next, at)?;
         let guard = Guard::At(next.key(), revision);

@@ -57,7 +57,7 @@ pub async fn add_secret(
         }
         let made = SecretGeneration { generation, ..SecretGeneration::first(now, hash.clone()) };
         next.secrets.push(made.clone());
-        Ok(Next::Changed(next, made, Some(format!("generation {generation}"))))
+        Ok(Next::Changed(Box::new(next), made, Some(format!("generation {generation}"))))
     };
     let changed = change_credential(ctx, actor, client, Action::SecretCreated, step).await?;
     Ok(Rotated { credential: changed.credential, made: changed.answer, secret })
@@ -91,7 +91,7 @@ pub async fn retire_secret(
                  credential.",
             ));
         }
-        Ok(Next::Changed(next, (now, false), Some(format!("generation {generation}"))))
+        Ok(Next::Changed(Box::new(next), (now, false), Some(format!("generation {generation}"))))
     };
     let Changed { answer: (at, repeated), revision, ended, .. } =
         change_credential(ctx, actor, client, Action::SecretRetired, step).await?;

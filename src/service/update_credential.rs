@@ -115,7 +115,7 @@ pub async fn update_credential(
         if next == *now {
             return Ok(Next::Same(()));
         }
-        Ok(Next::Changed(next, (), None))
+        Ok(Next::Changed(Box::new(next), (), None))
     });
     Ok(changed.await?.credential)
 }

@@ -112,7 +112,7 @@ pub async fn narrow_credential(
         if next == *credential {
             return Ok(Next::Same(()));
         }
-        Ok(Next::Changed(next, (), None))
+        Ok(Next::Changed(Box::new(next), (), None))
     };
     let changed = change_credential(ctx, actor, client, Action::CredentialNarrowed, step);
     Ok(changed.await?.credential)
