@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, keep_usage, lapse, sweep};
+use crate::service::{Context, keep_usage, lapse, retire_unused, sweep};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
+const LAPSE_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -34,11 +35,13 @@ pub(super) async fn cut_expired(context: Arc<Context>) {
     }
 }
 
-/// Forgets revocations of tokens that are dead by themselves.
+/// Forgets revocations of tokens that are dead by themselves, and retires
+/// secrets that nobody used for as long as was asked.
 pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         while let Ok(1..) = sweep(&context).await {}
+        retire_unused(&context).await;
     }
 }
 
@@ -61,7 +64,7 @@ pub(super) async fn keep(context: &Context) {
 /// stopped to count by themselves.
 pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metrics) {
     loop {
-        tokio::time::sleep(CUT_EVERY).await;
+        tokio::time::sleep(LAPSE_EVERY).await;
         for role in lapse(&context).await {
             metrics.armed_role_lapses.with_label_values(&[role.as_str()]).inc();
         }

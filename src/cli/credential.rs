@@ -59,8 +59,9 @@ pub(super) fn credential(command: &Credential) -> Outcome {
             Ok(DONE)
         }
         Credential::Update(changes) => credential_change::update(changes),
-        Credential::Rotate { one, retire_old_after } => {
-            credential_change::rotate(one, retire_old_after.as_deref())
+        Credential::Rotate { one, retire_old_after, retire_old_after_unused } => {
+            let ends = [retire_old_after.as_deref(), retire_old_after_unused.as_deref()];
+            credential_change::rotate(one, ends)
         }
         Credential::RetireSecret { one, generation } => {
             credential_change::retire_secret(one, *generation)

@@ -32,6 +32,9 @@ pub(super) enum Credential {
         /// until they are retired by hand
         #[arg(long, value_name = "DURATION")]
         retire_old_after: Option<String>,
+        /// End each old secret once it was not used for so long, such as 30d
+        #[arg(long, value_name = "DURATION")]
+        retire_old_after_unused: Option<String>,
     },
     /// End one secret of one, with the tokens that it minted
     RetireSecret {

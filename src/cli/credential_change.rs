@@ -19,6 +19,7 @@ const SECRETS: &[Column] = &[
     ("GENERATION", "generation"),
     ("CREATED", "created_at"),
     ("RETIRES", "retires_at"),
+    ("UNUSED FOR", "retires_unused_for"),
     ("LAST USED", "last_used_at"),
 ];
 
@@ -76,12 +77,10 @@ fn body(changes: &CredentialChanges) -> Map<String, Value> {
 }
 
 /// `credential rotate`
-pub(super) fn rotate(one: &OneCredential, retire_old_after: Option<&str>) -> Outcome {
+pub(super) fn rotate(one: &OneCredential, ends: [Option<&str>; 2]) -> Outcome {
     let admin = AdminPort::from_env(&one.port.admin_url)?;
-    let body = match retire_old_after {
-        Some(after) => json!({"retire_old_after": after}),
-        None => json!({}),
-    };
+    let [after, unused] = ends;
+    let body = json!({"retire_old_after": after, "retire_old_after_unused": unused});
     let made = admin.post(&path(one, "/secrets"), &body)?;
     show(&one.port, &made, || {
         let secrets = made.get("secrets").and_then(Value::as_array).cloned().unwrap_or_default();

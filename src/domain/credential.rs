@@ -1,6 +1,7 @@
 //! Credentials and their life: active, suspended and back, revoked for good.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{
     AccountId, ClientId, Environments, Generation, Rate, RoleId, ScopeSet, SecretHash, UnixTime,
@@ -54,6 +55,8 @@ pub struct SecretGeneration {
     pub retires_at: Option<UnixTime>,
     /// Ended by hand, for good, whatever a clock that was set back says.
     pub retired: bool,
+    /// It is to be ended once it was not used for so long.
+    pub retire_unused: Option<Duration>,
     /// Of the secret, which was shown once.
     pub hash: SecretHash,
 }
@@ -61,7 +64,14 @@ pub struct SecretGeneration {
 impl SecretGeneration {
     /// The one that a credential begins with.
     pub fn first(created_at: UnixTime, hash: SecretHash) -> Self {
-        SecretGeneration { generation: 1, created_at, retires_at: None, retired: false, hash }
+        SecretGeneration {
+            generation: 1,
+            created_at,
+            retires_at: None,
+            retired: false,
+            retire_unused: None,
+            hash,
+        }
     }
 
     /// Whether it and what it minted count at `now`.

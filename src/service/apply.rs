@@ -13,6 +13,7 @@ use super::directory::Directory;
 use super::ledger::Ledger;
 use super::rates::Rates;
 use super::trail::Trail;
+use super::unused::Unused;
 use crate::domain::{ClientId, Credential, CredentialState, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
 use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
@@ -39,6 +40,8 @@ pub struct Memory {
     pub ledger: Ledger,
     /// Roles that are armed for a while.
     pub armed: Armed,
+    /// Credentials with secrets that end when they are unused.
+    pub unused: Unused,
     /// When and for what credentials were used.
     pub activity: Activity,
     /// The signing keys as they lie in the store, sealed.
@@ -137,6 +140,7 @@ impl Memory {
         let before = self.revoked.standing(client);
         self.revoked.set_standing(client, Standing::of(&credential, revision));
         self.armed.put(&credential);
+        self.unused.put(&credential);
         let ended = match credential.state {
             CredentialState::Revoked(_) => {
                 self.streams.cut_client(client, CutReason::Revoked, |_| true)

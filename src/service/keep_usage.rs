@@ -23,6 +23,9 @@ pub async fn keep_usage(context: &Context) -> Result<(), CommitError> {
         let clients: Vec<ClientId> = taken.iter().map(|usage| usage.client_id).collect();
         let ops = taken.into_iter().filter_map(|usage| worth_keeping(context, usage));
         let ops: Vec<_> = ops.map(|usage| codec::put(&usage)).collect();
+        if ops.is_empty() {
+            continue;
+        }
         if let Err(error) = context.store.commit(Change { guards: Vec::new(), ops }).await {
             activity.give_back(&clients);
             return Err(error);

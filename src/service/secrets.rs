@@ -25,8 +25,17 @@ pub struct Rotated {
     pub secret: ClientSecret,
 }
 
-/// Makes another secret. With `retire_old_after`, the others end so long from
-/// now, or when they would have ended before that; without it they stay.
+/// What becomes of the secrets that there are. Nothing said: they stay until
+/// they are retired by hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OldSecrets {
+    /// They end so long from now, unless they would have ended before.
+    pub after: Option<Duration>,
+    /// Each ends once it was not used for so long.
+    pub unused_for: Option<Duration>,
+}
+
+/// Makes another secret.
 ///
 /// # Errors
 /// See [`UpdateError`].
@@ -34,7 +43,7 @@ pub async fn add_secret(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,
-    retire_old_after: Option<Duration>,
+    old_secrets: OldSecrets,
 ) -> Result<Rotated, UpdateError> {
     let secret = ClientSecret::generate(&*ctx.entropy)?;
     let hash = ctx.hasher.hash(secret.expose());
@@ -48,9 +57,10 @@ pub async fn add_secret(
         let generation = newest.unwrap_or(0).checked_add(1);
         let generation = generation.ok_or(UpdateError::Refused("There is no number left."))?;
         let mut next = credential.clone();
-        if let Some(after) = retire_old_after {
-            let end = now.plus(after);
-            for old in next.secrets.iter_mut().filter(|secret| secret.lives_at(now)) {
+        for old in next.secrets.iter_mut().filter(|secret| secret.lives_at(now)) {
+            old.retire_unused = old_secrets.unused_for.or(old.retire_unused);
+            if let Some(after) = old_secrets.after {
+                let end = now.plus(after);
                 old.retires_at = Some(old.retires_at.map_or(end, |before| before.min(end)));
                 old.retired = after.is_zero();
             }

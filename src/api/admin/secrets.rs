@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use crate::api::actor::Admin;
 use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::domain::ClientId;
-use crate::service;
+use crate::service::{self, OldSecrets};
 
 /// The longest that old secrets may overlap.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -26,6 +27,9 @@ pub(super) struct Rotation {
     /// How long from now on the old secrets and their tokens go on, such as `24h`;
     /// left out: until they are retired by hand.
     retire_old_after: Option<String>,
+    /// Each old secret ends once neither it nor its tokens were used for so long,
+    /// such as `30d`, from now on.
+    retire_old_after_unused: Option<String>,
 }
 
 /// Another secret, which is shown this once.
@@ -57,9 +61,12 @@ pub(super) async fn add(
     Named(client): Named,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
-    let after = fields.duration("retire_old_after", LONGEST);
+    let old = OldSecrets {
+        after: fields.duration("retire_old_after", LONGEST),
+        unused_for: fields.duration("retire_old_after_unused", LONGEST),
+    };
     fields.finish(Vec::new())?;
-    let made = service::add_secret(&shared.context, admin.actor(), client, after).await?;
+    let made = service::add_secret(&shared.context, admin.actor(), client, old).await?;
     let body = RotatedView {
         generation: made.made.generation,
         client_secret: made.secret.expose(),
@@ -82,9 +89,13 @@ pub(super) async fn add(
 pub(super) async fn retire(
     State(shared): State<Shared>,
     admin: Admin,
-    Path((client, generation)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<axum::Json<ReceiptView>, ApiError> {
-    let named = ClientId::parse(&client).zip(generation.parse().ok());
+    // One number has one spelling.
+    let number = |text: &str| text.parse().ok().filter(|n: &u32| n.to_string() == text);
+    let named = path
+        .ok()
+        .and_then(|Path((client, generation))| ClientId::parse(&client).zip(number(&generation)));
     let (client, generation) =
         named.ok_or_else(|| ApiError::not_found("There is no such secret."))?;
     let receipt =

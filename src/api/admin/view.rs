@@ -6,7 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AdminState;
-use crate::domain::{Credential, CredentialState, Environments, SecretGeneration, UnixTime};
+use crate::domain::{
+    Credential, CredentialState, Environments, SecretGeneration, UnixTime, show_duration,
+};
 use crate::service::Receipt;
 
 /// A page of a list, newest first.
@@ -35,7 +37,7 @@ impl<T: ToSchema + Serialize> IntoResponse for Page<T> {
     "rate": null, "concurrency": null, "created_by": "ada", "created_at": "2026-11-22T03:00:00Z",
     "expires_at": null, "revoked_by": null, "revoked_at": null, "revoked_reason": null,
     "last_used_at": null, "secrets": [{ "generation": 1, "created_at": "2026-11-22T03:00:00Z",
-    "retires_at": null, "last_used_at": null }]
+    "retires_at": null, "retires_unused_for": null, "last_used_at": null }]
 }))]
 pub(super) struct CredentialView {
     /// The public half: a UUID.
@@ -108,6 +110,9 @@ pub(super) struct SecretView {
     /// From when on it and its tokens are dead; null if no end is set.
     #[schema(required = true)]
     retires_at: Option<String>,
+    /// It is retired once it was not used for so long, such as `30d`; null if not.
+    #[schema(required = true)]
+    retires_unused_for: Option<String>,
     /// When it or one of its tokens was last used.
     #[schema(required = true)]
     last_used_at: Option<String>,
@@ -172,6 +177,7 @@ impl AdminState {
             generation: secret.generation,
             created_at: secret.created_at.to_string(),
             retires_at: text(secret.retires_at),
+            retires_unused_for: secret.retire_unused.map(show_duration),
             last_used_at: text(activity.last_used(credential.client_id, secret.generation)),
         };
         credential.secrets.iter().map(view).collect()

@@ -63,12 +63,14 @@ fn state() -> impl Strategy<Value = CredentialState> {
 }
 
 fn secret() -> impl Strategy<Value = SecretGeneration> {
-    (any::<u32>(), time(), option::of(time()), any::<bool>(), hash()).prop_map(
-        |(generation, created_at, retires_at, retired, hash)| SecretGeneration {
+    let unused = option::of(any::<u64>().prop_map(Duration::from_millis));
+    (any::<u32>(), time(), option::of(time()), any::<bool>(), unused, hash()).prop_map(
+        |(generation, created_at, retires_at, retired, retire_unused, hash)| SecretGeneration {
             generation,
             created_at,
             retires_at,
             retired,
+            retire_unused,
             hash,
         },
     )
@@ -211,6 +213,7 @@ fn version_1_still_reads() {
             created_at: at(1000),
             retires_at: Some(at(3000)),
             retired: false,
+            retire_unused: None,
             hash: SecretHash::from_bytes([1; 32]),
         }],
     };

@@ -3,11 +3,12 @@
 //! got lost must not read as "never expires" or "no limit".
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::key::hour_of;
-use super::parts::{Fault, VERSION, encode_json, hash, json, pack, present, time, unpack};
+use super::parts::{Fault, VERSION, encode_json, hash, json, millis, pack, present, time, unpack};
 use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, usage};
 use crate::domain::{
     AccountId, Action, AdminName, Administrator, AuditEntry, ClientId, Credential, CredentialState,
@@ -115,6 +116,9 @@ struct SecretV1 {
     /// Not in the first records.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     retired: bool,
+    /// Milliseconds; not in the first records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retire_unused: Option<u64>,
     hash: String,
 }
 
@@ -262,6 +266,7 @@ impl SecretV1 {
             created_at: secret.created_at.as_millis(),
             retires_at: secret.retires_at.map(UnixTime::as_millis),
             retired: secret.retired,
+            retire_unused: secret.retire_unused.map(millis),
             hash: pack(secret.hash.as_bytes()),
         }
     }
@@ -272,6 +277,7 @@ impl SecretV1 {
             created_at: time(self.created_at)?,
             retires_at: self.retires_at.map(time).transpose()?,
             retired: self.retired,
+            retire_unused: self.retire_unused.map(Duration::from_millis),
             hash: hash(&self.hash)?,
         })
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{ClientId, Scope};
-use crate::service::{authenticate, keep_usage, lapse};
+use crate::service::{authenticate, keep_usage, lapse, retire_unused};
 use crate::store::{Change, CommitError, codec};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -278,4 +278,52 @@ async fn last_uses_outlive_a_restart_and_are_found() {
     assert_eq!(activity.last_used(used, 1), Some(world.ctx.now()));
     assert_eq!(activity.last_used_at_all(idle), Some(crate::service::testing::start()));
     assert_eq!(port.get(&format!("{path}/impact")).await.json["open_streams"], 0);
+}
+
+#[tokio::test]
+async fn old_secrets_end_when_nobody_uses_them() {
+    let port = Port::new().await;
+    let (ctx, clock) = (&port.world.ctx, &port.world.clock);
+    let (id, path, first) = one(&port).await;
+    let secrets = format!("{path}/secrets");
+    let body = json!({ "retire_old_after_unused": "30d" });
+    let made = port.call("POST", &secrets, body).await;
+    assert_eq!(made.json["secrets"][0]["retires_unused_for"], "30d", "{}", made.text);
+    assert_eq!(made.json["secrets"][1]["retires_unused_for"], json!(null));
+    let works = || authenticate(ctx, &id.to_string(), &first, None).is_ok();
+    clock.advance(29 * DAY);
+    ctx.memory.activity.touch(id, 1, ctx.now());
+    clock.advance(29 * DAY);
+    assert_eq!(retire_unused(ctx).await, 0);
+    assert!(works());
+    clock.advance(DAY);
+    assert_eq!((retire_unused(ctx).await, works()), (1, false));
+    assert_eq!(retire_unused(ctx).await, 0);
+    let trail = port.get("/v1/audit?q=secret.retire&limit=1").await.json;
+    assert_eq!(trail["items"][0]["actor"], "gateway");
+}
+
+/// However large it is, it can be rotated and, above all, revoked.
+#[tokio::test]
+async fn there_is_always_room_to_revoke() {
+    let port = Port::new().await;
+    let (_, path, _) = one(&port).await;
+    let wide = "\u{1f511}";
+    let full = port.call("PATCH", &path, json!({ "description": wide.repeat(1000) })).await;
+    assert_eq!(full.status, 422, "too large with its rights: {}", full.text);
+    let full = port.call("PATCH", &path, json!({ "description": wide.repeat(920) })).await;
+    assert_eq!(full.status, 200, "{}", full.text);
+    let mut made = 0;
+    let refused = loop {
+        let answer = port.call("POST", &format!("{path}/secrets"), json!({})).await;
+        match answer.status.as_u16() {
+            201 => made += 1,
+            _ => break answer,
+        }
+    };
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(made >= 2, "{made}");
+    let reason = json!({ "reason": wide.repeat(300) });
+    let revoked = port.call("POST", &format!("{path}/revoke"), reason).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text);
 }

@@ -145,6 +145,7 @@ fn either_secret_while_rotating() {
             created_at: now,
             retires_at: None,
             retired: false,
+            retire_unused: None,
             hash,
         };
         credential.secrets.push(new);

@@ -169,6 +169,7 @@ impl Gateway {
                 created_at: self.context.now(),
                 retires_at: None,
                 retired: false,
+                retire_unused: None,
                 hash: self.context.hasher.hash(&secret),
             }],
         };
