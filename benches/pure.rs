@@ -90,6 +90,7 @@ fn verified(key: &Arc<SigningKey>, text: &str) -> VerifiedToken {
 fn revoked(entries: u64) -> RevocationSet {
     let set = RevocationSet::default();
     let standing = Standing {
+        armed: BTreeMap::new(),
         revision: 1,
         state: StandingState::Active,
         expires_at: None,

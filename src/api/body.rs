@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::ApiError;
+use crate::domain::parse_duration;
 use crate::service::FieldFault;
 
 /// The fields that are left to be read, and what was wrong with the others.
@@ -48,6 +50,39 @@ impl Fields {
     /// Whether the field is there, and not `null`.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.left.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether the field is there, `null` or not.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// Takes those of `names` for faulty that are `null`.
+    pub(crate) fn refuse_null(&mut self, names: &[&str]) {
+        for name in names {
+            if self.left.get(*name).is_some_and(Value::is_null) {
+                self.left.remove(*name);
+                self.faults.push(FieldFault::new(*name, "must not be null; leave it out instead"));
+            }
+        }
+    }
+
+    /// The fault of a field that must be there and is not.
+    pub(crate) fn needs(&self, name: &str) -> Vec<FieldFault> {
+        if self.has(name) { Vec::new() } else { vec![FieldFault::new(name, "is needed")] }
+    }
+
+    /// A duration of up to `longest`; nothing if it is missing or `null`.
+    pub(crate) fn duration(&mut self, name: &str, longest: Duration) -> Option<Duration> {
+        let text = self.text(name)?;
+        let read = parse_duration(&text).filter(|read| *read <= longest);
+        read.or_else(|| {
+            let hours = longest.as_secs() / 3600;
+            self.fault(
+                name,
+                &format!("must be a duration such as \"15m\", \"24h\", at most \"{hours}h\""),
+            )
+        })
     }
 
     /// A text; nothing if it is missing, `null` or not a text.

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::{AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError};
+use crate::service::{
+    AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError, UpdateError,
+};
 
 /// Seconds after which a store that is away is worth another try.
 const RETRY_AFTER: &str = "2";
@@ -186,6 +188,22 @@ impl From<RevokeError> for ApiError {
                 Self::conflict("The credential is revoked, which can't be undone.")
             }
             RevokeError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Unknown => Self::not_found("There is no such credential."),
+            UpdateError::NoSecret => Self::not_found("There is no such secret."),
+            UpdateError::Invalid(faults) => Self::fields(faults),
+            UpdateError::State(_) => {
+                Self::conflict("The credential is revoked, which can't be undone.")
+            }
+            UpdateError::Refused(why) => Self::conflict(why),
+            UpdateError::Entropy(error) => Self::internal(error),
+            UpdateError::Change(error) => error.into(),
         }
     }
 }

@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, sweep};
+use crate::service::{Context, keep_usage, lapse, retire_unused, sweep};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
+const LAPSE_EVERY: Duration = Duration::from_secs(1);
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Cuts requests whose token has run out.
@@ -20,19 +22,52 @@ pub(super) async fn cut_expired(context: Arc<Context>) {
         tokio::time::sleep(CUT_EVERY).await;
         let now = context.now();
         context.memory.streams.cut_any(CutReason::Expired, |client, live| {
+            // The credential and its secrets may have got other ends since.
             let standing = context.memory.revoked.standing(client);
-            let credential_ended =
-                standing.and_then(|s| s.expires_at).is_some_and(|end| now >= end);
-            now >= live.ends_at || credential_ended
+            let ended = standing.is_some_and(|s| s.admits(live.generation, now).is_err());
+            now >= live.ends_at || ended
+        });
+        context.memory.streams.cut_any(CutReason::Narrowed, |client, live| {
+            let asleep = live.armed_until.is_some_and(|until| now >= until);
+            let standing = || context.memory.revoked.standing(client);
+            asleep && !standing().is_some_and(|standing| live.holds(&standing))
         });
     }
 }
 
-/// Forgets revocations of tokens that are dead by themselves.
+/// Forgets revocations of tokens that are dead by themselves, and retires
+/// secrets that nobody used for as long as was asked.
 pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         while let Ok(1..) = sweep(&context).await {}
+        retire_unused(&context).await;
+    }
+}
+
+/// Writes when and for what credentials were used.
+pub(super) async fn keep_usage_again_and_again(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        keep(&context).await;
+    }
+}
+
+/// Nothing depends on it but what people are shown.
+pub(super) async fn keep(context: &Context) {
+    if let Err(error) = keep_usage(context).await {
+        tracing::warn!(%error, "last uses were not written; they will be next time");
+    }
+}
+
+/// Puts roles to sleep whose time is over, for the trail and for counting: they
+/// stopped to count by themselves.
+pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metrics) {
+    loop {
+        tokio::time::sleep(LAPSE_EVERY).await;
+        for role in lapse(&context).await {
+            metrics.armed_role_lapses.with_label_values(&[role.as_str()]).inc();
+        }
     }
 }
 

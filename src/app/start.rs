@@ -11,7 +11,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::background::{cut_expired, gather, sweep_again_and_again};
+use super::background::{
+    cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
+    sweep_again_and_again,
+};
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::seal_file::SealFileError;
 use super::state::{blocking, context, load, open_store};
@@ -202,6 +205,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
     beside.spawn(sweep_again_and_again(Arc::clone(&context)));
+    beside.spawn(keep_usage_again_and_again(Arc::clone(&context)));
+    beside.spawn(lapse_again_and_again(Arc::clone(&context), metrics.clone()));
     let watched = Arc::clone(&plane);
     beside.spawn(async move { watched.watch_upstreams().await });
     let served = Arc::clone(&plane);
@@ -284,6 +289,7 @@ impl Running {
         let graceful = async { while self.beside.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_millis(200), graceful).await;
         self.beside.shutdown().await;
+        keep(&self.context).await;
         let (store, log) = (self.store, self.log);
         let _ = tokio::task::spawn_blocking(move || {
             store.close();

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+pub(super) use super::credential_args::{
+    Arming, Credential, CredentialChanges, CredentialQuery, NewCredential, OneCredential,
+};
 use super::examples;
-use crate::domain::{AdminRole, StateName};
+use crate::domain::AdminRole;
 
 /// An authorization gateway: hands out credentials with chosen roles, trades
 /// them for tokens, judges every request, and revokes at once.
@@ -134,89 +137,6 @@ pub(super) struct Port {
     pub(super) output: Output,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Credential {
-    /// Mint one; its secret is printed this once
-    #[command(after_help = examples::CREDENTIAL_CREATE)]
-    Create(NewCredential),
-    /// List them, the newest first, revoked ones too
-    List(CredentialQuery),
-    /// Show one with all its rights
-    Show(OneCredential),
-    /// Put one to sleep: its tokens stop working at once, until it is resumed
-    Suspend(OneCredential),
-    /// Wake a suspended one
-    Resume(OneCredential),
-    /// End one for good, with all its tokens and open streams
-    #[command(after_help = examples::CREDENTIAL_REVOKE)]
-    Revoke {
-        #[command(flatten)]
-        one: OneCredential,
-        /// Why; it stands in the history
-        #[arg(long)]
-        reason: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct OneCredential {
-    /// Its client_id
-    #[arg(value_name = "ID")]
-    pub(super) client_id: String,
-    #[command(flatten)]
-    pub(super) port: Port,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NewCredential {
-    /// What people call it
-    #[arg(long)]
-    pub(super) name: String,
-    /// The account that it is bound to
-    #[arg(long)]
-    pub(super) account: String,
-    /// A predefined role; may be given again
-    #[arg(long = "role", value_name = "ROLE")]
-    pub(super) roles: Vec<String>,
-    /// A single scope besides those of its roles; may be given again
-    #[arg(long = "scope", value_name = "SCOPE")]
-    pub(super) scopes: Vec<String>,
-    /// An environment it is limited to; may be given again; none means all
-    #[arg(long = "environment", value_name = "ENVIRONMENT")]
-    pub(super) environments: Vec<String>,
-    /// What it is for
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub(super) description: String,
-    /// When it ends by itself, such as 2030-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(super) expires_at: Option<String>,
-    #[command(flatten)]
-    pub(super) port: Port,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CredentialQuery {
-    /// Parts of words of creator, name, description or role, in any case
-    #[arg(short, long = "query", value_name = "WORDS")]
-    pub(super) q: Option<String>,
-    /// Only those in this state
-    #[arg(long, value_parser = PossibleValuesParser::new(StateName::ALL.map(StateName::as_str)))]
-    pub(super) state: Option<String>,
-    /// Only those with this role
-    #[arg(long)]
-    pub(super) role: Option<String>,
-    /// Only those of this account
-    #[arg(long)]
-    pub(super) account: Option<String>,
-    /// Only those that may act in this environment
-    #[arg(long)]
-    pub(super) environment: Option<String>,
-    #[command(flatten)]
-    pub(super) page: Page,
-    #[command(flatten)]
-    pub(super) port: Port,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct Page {
     /// How many at most
@@ -298,6 +218,16 @@ mod tests {
             "portcullis credential show ID",
             "portcullis credential suspend ID --json",
             "portcullis credential resume ID",
+            "portcullis credential list --unused-for 90d",
+            "portcullis credential update ID --name N --role R --scope a.b --environment E --description D --expires-at never --rate 5/s --concurrency none",
+            "portcullis credential update ID --no-roles --no-scopes --all-environments",
+            "portcullis credential rotate ID --retire-old-after 24h --json",
+            "portcullis credential retire-secret ID 1",
+            "portcullis credential arm ID --role R --for 15m",
+            "portcullis credential disarm ID --role R",
+            "portcullis credential usage ID",
+            "portcullis credential narrow ID",
+            "portcullis credential impact ID",
             "portcullis credential revoke ID --reason R",
             "portcullis token revoke --jti J",
             "portcullis token revoke --token T --admin-url http://x",
@@ -325,6 +255,8 @@ mod tests {
             ("portcullis credential create --name N", Missing),
             ("portcullis credential revoke ID", Missing),
             ("portcullis credential list --state dead", InvalidValue),
+            ("portcullis credential update ID --role R --no-roles", ArgumentConflict),
+            ("portcullis credential arm ID --role R", Missing),
             ("portcullis credential list --key pak1", UnknownArgument),
             ("portcullis token revoke", Missing),
             ("portcullis token revoke --jti J --token T", ArgumentConflict),

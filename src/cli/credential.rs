@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::args::{
     Audit, Credential, CredentialQuery, NewCredential, OneCredential, Page, Port, Token,
 };
+use super::credential_change;
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::{AdminPort, segment};
@@ -57,6 +58,19 @@ pub(super) fn credential(command: &Credential) -> Outcome {
             show(&one.port, &found, || details(&found));
             Ok(DONE)
         }
+        Credential::Update(changes) => credential_change::update(changes),
+        Credential::Rotate { one, retire_old_after, retire_old_after_unused } => {
+            let ends = [retire_old_after.as_deref(), retire_old_after_unused.as_deref()];
+            credential_change::rotate(one, ends)
+        }
+        Credential::RetireSecret { one, generation } => {
+            credential_change::retire_secret(one, *generation)
+        }
+        Credential::Arm { arming, how_long } => credential_change::arm(arming, how_long),
+        Credential::Disarm(arming) => credential_change::disarm(arming),
+        Credential::Usage(one) => credential_change::usage(one),
+        Credential::Narrow(one) => credential_change::narrow(one),
+        Credential::Impact(one) => credential_change::impact(one),
         Credential::Suspend(one) => {
             change(one, "/suspend", &json!({}), "suspended: its tokens stopped working")
         }
@@ -125,6 +139,7 @@ fn list(query: &CredentialQuery) -> Outcome {
             ("role", query.role.as_deref()),
             ("account", query.account.as_deref()),
             ("environment", query.environment.as_deref()),
+            ("unused_for", query.unused_for.as_deref()),
             ("limit", limit.as_deref()),
             ("cursor", cursor.as_deref()),
         ],
@@ -142,12 +157,12 @@ fn change(one: &OneCredential, what: &str, body: &Value, done: &str) -> Outcome 
     Ok(DONE)
 }
 
-fn path(one: &OneCredential, what: &str) -> String {
+pub(super) fn path(one: &OneCredential, what: &str) -> String {
     format!("/v1/credentials/{}{what}", segment(&one.client_id))
 }
 
 /// JSON as it came, or words.
-fn show(port: &Port, value: &Value, words: impl FnOnce() -> String) {
+pub(super) fn show(port: &Port, value: &Value, words: impl FnOnce() -> String) {
     if port.output.json { out::json(value) } else { out::answer(words()) }
 }
 
@@ -176,14 +191,14 @@ fn say_all(credential: &mut Value) {
     }
 }
 
-fn details(credential: &Value) -> String {
+pub(super) fn details(credential: &Value) -> String {
     let mut credential = credential.clone();
     say_all(&mut credential);
     fields(DETAILS, &credential)
 }
 
 /// A receipt in words. It says nothing of streams where there were none.
-fn receipt_words(receipt: &Value) -> String {
+pub(super) fn receipt_words(receipt: &Value) -> String {
     let mut words = Vec::new();
     if let Some(at) = receipt.get("revoked_at").and_then(Value::as_str) {
         words.push(format!("at {}", out::plain(at)));

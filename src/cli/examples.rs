@@ -76,6 +76,28 @@ Examples:
   portcullis credential create --name CI --account 41902 --scope flag.list --scope flag.update \\
       --environment preprod --expires-at 2030-01-31T00:00:00Z --json";
 
+pub(super) const CREDENTIAL_UPDATE: &str = "\
+What is left out stays. Lists are given whole: they take the place of what was there.
+Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis credential update 0b9f… --role campaign-reader --no-scopes
+  portcullis credential update 0b9f… --expires-at never --rate none";
+
+pub(super) const CREDENTIAL_ROTATE: &str = "\
+Put the new secret to use, watch \"show --json\" until the old one's last_used_at stands
+still, then end it. Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis credential rotate 0b9f… --retire-old-after 24h
+  portcullis credential rotate 0b9f… && portcullis credential retire-secret 0b9f… 1";
+
+pub(super) const CREDENTIAL_ARM: &str = "\
+Tokens that are out need not be renewed. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis credential arm 0b9f… --role library-cleaner --for 15m";
+
 pub(super) const CREDENTIAL_REVOKE: &str = "\
 When the receipt is there, it is on disk for good and holds for every request from then on.
 It can't be undone; \"suspend\" can. Environment: PORTCULLIS_ADMIN_KEY.

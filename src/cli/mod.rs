@@ -8,6 +8,8 @@ mod admin;
 mod args;
 mod check;
 mod credential;
+mod credential_args;
+mod credential_change;
 mod demo;
 mod examples;
 mod explain;

@@ -149,6 +149,16 @@ impl AdminPort {
         self.ask(Method::POST, path, Some(body))
     }
 
+    /// `PATCH`.
+    pub(super) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PATCH, path, Some(body))
+    }
+
+    /// `DELETE`.
+    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, path, None)
+    }
+
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.send(method, &url, Some(self.key.expose()), body);

@@ -1,9 +1,7 @@
 //! Durations and sizes as people write them.
 
-use std::time::Duration;
+pub(super) use crate::domain::{parse_duration as duration, show_duration};
 
-const DURATIONS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -12,19 +10,9 @@ pub(super) const KIB: u64 = 1 << 10;
 /// One mebibyte.
 pub(super) const MIB: u64 = 1 << 20;
 
-/// Reads `90s`, `12h`, `500ms`, `15m`, `2d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    scaled(text, &DURATIONS).map(Duration::from_millis)
-}
-
 /// Reads `64KiB`, `1MiB`, `512B`, or a plain number of bytes.
 pub(super) fn size(text: &str) -> Option<u64> {
     scaled(text, &SIZES).or_else(|| digits(text))
-}
-
-/// Writes a duration as [`duration`] reads it.
-pub(super) fn show_duration(duration: Duration) -> String {
-    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
 /// Writes a size as [`size`] reads it.
@@ -53,6 +41,8 @@ fn show(value: u64, units: &[(&str, u64)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -15,6 +15,20 @@ pub enum Action {
     CredentialSuspended,
     /// A suspended credential was woken.
     CredentialResumed,
+    /// Name, rights, expiry or limits of a credential were changed.
+    CredentialUpdated,
+    /// A credential was narrowed to the rights that it used.
+    CredentialNarrowed,
+    /// A credential got another secret.
+    SecretCreated,
+    /// One of a credential's secrets was ended.
+    SecretRetired,
+    /// An armed role of a credential was woken for a while.
+    RoleArmed,
+    /// An armed role of a credential was put to sleep again.
+    RoleDisarmed,
+    /// The time for which a role was armed is over.
+    RoleLapsed,
     /// One token was revoked.
     TokenRevoked,
     /// All tokens of a credential that were issued before a time were revoked.
@@ -29,11 +43,18 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 9] = [
+    pub const ALL: [Action; 16] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
         Action::CredentialResumed,
+        Action::CredentialUpdated,
+        Action::CredentialNarrowed,
+        Action::SecretCreated,
+        Action::SecretRetired,
+        Action::RoleArmed,
+        Action::RoleDisarmed,
+        Action::RoleLapsed,
         Action::TokenRevoked,
         Action::CredentialCutOff,
         Action::AccountCutOff,
@@ -48,6 +69,13 @@ impl Action {
             Action::CredentialRevoked => "credential.revoke",
             Action::CredentialSuspended => "credential.suspend",
             Action::CredentialResumed => "credential.resume",
+            Action::CredentialUpdated => "credential.update",
+            Action::CredentialNarrowed => "credential.narrow",
+            Action::SecretCreated => "secret.create",
+            Action::SecretRetired => "secret.retire",
+            Action::RoleArmed => "role.arm",
+            Action::RoleDisarmed => "role.disarm",
+            Action::RoleLapsed => "role.lapse",
             Action::TokenRevoked => "token.revoke",
             Action::CredentialCutOff => "credential.cut_off",
             Action::AccountCutOff => "account.cut_off",

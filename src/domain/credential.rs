@@ -1,6 +1,7 @@
 //! Credentials and their life: active, suspended and back, revoked for good.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{
     AccountId, ClientId, Environments, Generation, Rate, RoleId, ScopeSet, SecretHash, UnixTime,
@@ -35,7 +36,11 @@ pub struct Credential {
     pub expires_at: Option<UnixTime>,
     /// Where it is in its life.
     pub state: CredentialState,
-    /// Its secrets, oldest first.
+    /// Until when each of its armed roles is awake. A window that is over counts
+    /// for nothing.
+    pub armed: BTreeMap<RoleId, UnixTime>,
+    /// Its secrets, oldest first. The newest stays even when it is retired, so
+    /// that no number is used twice.
     pub secrets: Vec<SecretGeneration>,
 }
 
@@ -48,8 +53,31 @@ pub struct SecretGeneration {
     pub created_at: UnixTime,
     /// From when on it and its tokens are dead.
     pub retires_at: Option<UnixTime>,
+    /// Ended by hand, for good, whatever a clock that was set back says.
+    pub retired: bool,
+    /// It is to be ended once it was not used for so long.
+    pub retire_unused: Option<Duration>,
     /// Of the secret, which was shown once.
     pub hash: SecretHash,
+}
+
+impl SecretGeneration {
+    /// The one that a credential begins with.
+    pub fn first(created_at: UnixTime, hash: SecretHash) -> Self {
+        SecretGeneration {
+            generation: 1,
+            created_at,
+            retires_at: None,
+            retired: false,
+            retire_unused: None,
+            hash,
+        }
+    }
+
+    /// Whether it and what it minted count at `now`.
+    pub fn lives_at(&self, now: UnixTime) -> bool {
+        !self.retired && self.retires_at.is_none_or(|end| now < end)
+    }
 }
 
 /// Where a credential is in its life. Expiry is not a state: it is a time.
@@ -146,6 +174,17 @@ impl Credential {
         self.transition(CredentialState::Active)
     }
 
+    /// Whether its rights and secrets may be changed.
+    ///
+    /// # Errors
+    /// When it is revoked.
+    pub fn changeable(&self) -> Result<(), StateError> {
+        match self.state {
+            CredentialState::Revoked(_) => Err(StateError::Revoked),
+            CredentialState::Active | CredentialState::Suspended => Ok(()),
+        }
+    }
+
     fn transition(mut self, to: CredentialState) -> Result<Self, StateError> {
         if matches!(self.state, CredentialState::Revoked(_)) {
             return Err(StateError::Revoked);
@@ -174,6 +213,7 @@ mod tests {
             created_at: UnixTime::from_secs(0),
             expires_at: Some(UnixTime::from_secs(100)),
             state: CredentialState::Active,
+            armed: BTreeMap::new(),
             secrets: Vec::new(),
         }
     }

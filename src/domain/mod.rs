@@ -31,4 +31,4 @@ pub use rate::Rate;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
 pub use secret::{AdminKey, ClientSecret, SecretHash, SecretHasher, SecretText};
-pub use time::{Clock, ManualClock, SystemClock, UnixTime};
+pub use time::{Clock, ManualClock, SystemClock, UnixTime, parse_duration, show_duration};

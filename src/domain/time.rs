@@ -63,6 +63,26 @@ impl UnixTime {
     }
 }
 
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Writes a duration as [`parse_duration`] reads it.
+pub fn show_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let fits = |(_, scale): &&(&str, u64)| millis >= *scale && millis.is_multiple_of(*scale);
+    match DURATION_UNITS.iter().find(fits) {
+        Some((unit, scale)) => format!("{}{unit}", millis / scale),
+        None => "0s".to_owned(),
+    }
+}
+
+/// Reads a duration as people write it: `90s`, `12h`, `500ms`, `15m`, `2d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let (_, scale) = DURATION_UNITS.iter().find(|(name, _)| *name == unit)?;
+    count.parse::<u64>().ok()?.checked_mul(*scale).map(Duration::from_millis)
+}
+
 /// RFC 3339 in UTC, with milliseconds only where there are any.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +158,18 @@ mod tests {
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22T04:00:00+01:00"), Some(at));
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22"), None);
         assert_eq!(UnixTime::parse_rfc3339("1969-12-31T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("15m"), Some(Duration::from_secs(900)));
+        assert_eq!(parse_duration("0s"), Some(Duration::ZERO));
+        for text in ["0s", "1ms", "90s", "15m", "36h", "30d"] {
+            assert_eq!(parse_duration(text).map(show_duration).as_deref(), Some(text));
+        }
+        for bad in ["", "15", "m", "-1s", "+1s", "1.5h", "1 h", "1w", "99999999999999999999d"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
     }
 
     #[test]

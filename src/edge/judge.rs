@@ -15,10 +15,8 @@ use super::headers::override_field;
 use super::proxy::Gateway;
 use super::stage::{Passage, RequestContext, Ticket};
 use crate::domain::UnixTime;
-use crate::policy::{
-    Body, Decision, Denial, Permit, Principal, Reason, RequestFacts, Target, decide,
-};
-use crate::revocation::{Refusal, Standing, StreamGuard};
+use crate::policy::{Body, Decision, Denial, Ground, Permit, Reason, RequestFacts, Target, decide};
+use crate::revocation::{Refusal, Stake, Standing, StreamGuard};
 use crate::token::{Authorization, VerifiedToken};
 
 impl Gateway {
@@ -94,9 +92,9 @@ impl Gateway {
             // Can't be: a reload keeps upstreams that it drops. Deny is the default.
             return Admission::Denied(denied(Reason::NoRoute));
         };
-        let guard = match (permit.principal(), &ctx.ticket) {
+        let guard = match (permit.ground(), &ctx.ticket) {
             (None, _) => None,
-            (Some(principal), Some(ticket)) => match self.register(principal, ticket) {
+            (Some(ground), Some(ticket)) => match self.register(ground, ticket) {
                 Ok(guard) => Some(guard),
                 Err(Unregistered::Changed) => return Admission::Again,
                 Err(Unregistered::Dead(refusal)) => {
@@ -127,16 +125,19 @@ impl Gateway {
 
     /// Registers first, then asks the revocations again: one in between finds
     /// the request, one before is seen here.
-    fn register(
-        &self,
-        principal: &Principal,
-        ticket: &Ticket,
-    ) -> Result<StreamGuard, Unregistered> {
+    fn register(&self, ground: &Arc<Ground>, ticket: &Ticket) -> Result<StreamGuard, Unregistered> {
+        let principal = ground.principal();
         let (token, now) = (principal.token(), self.context.now());
         let memory = &self.context.memory;
         let skew = self.context.world.load().expectations().clock_skew;
         let ends = end_of(token, principal.standing(), skew);
-        let guard = memory.streams.register(token, ends, Arc::clone(&ticket.slot));
+        let armed_until = ground.armed().iter().map(|(_, until)| *until).min();
+        let (context, kept) = (Arc::clone(&self.context), Arc::clone(ground));
+        let stake: Stake = Arc::new(move |standing: &Arc<Standing>| {
+            kept.holds(&context.world.load(), standing, context.now())
+        });
+        let slot = Arc::clone(&ticket.slot);
+        let guard = memory.streams.register_with(token, ends, slot, armed_until, Some(stake));
         let standing = memory.revoked.check(token, now).map_err(Unregistered::Dead)?;
         if !principal.is_of(&standing) {
             return Err(Unregistered::Changed);
@@ -148,6 +149,11 @@ impl Gateway {
         if let Some(rate) = principal.rate() {
             let taken = memory.request_rates.take(token.client_id(), rate, now);
             taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
+        }
+        memory.activity.passed(ground, now);
+        for (role, _) in ground.armed() {
+            let uses = &self.reporter.metrics.armed_role_uses;
+            uses.with_label_values(&[role.as_str()]).inc();
         }
         Ok(guard)
     }

@@ -20,7 +20,7 @@ use super::mount::{Caller, MAX_BODY};
 use super::reject::Reply;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
-use crate::policy::{Denial, Principal, Reason, Target};
+use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
 
 /// The gateway as Pingora sees it.
@@ -141,10 +141,6 @@ impl ProxyHttp for Gateway {
         drop(settings);
         match self.pass(session, ctx).await? {
             Ok(passage) => {
-                if let Some(token) = passage.permit.principal().map(Principal::token) {
-                    let activity = &self.context.memory.activity;
-                    activity.touch(token.client_id(), token.generation(), self.context.now());
-                }
                 ctx.stage = Stage::Permitted(passage);
                 Ok(false)
             }

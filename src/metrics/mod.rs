@@ -55,6 +55,10 @@ pub struct Metrics {
     pub store_commit: Histogram,
     /// The revision that memory is up to.
     pub store_revision: IntGauge,
+    /// Requests that only an armed role allowed, by role.
+    pub armed_role_uses: IntCounterVec,
+    /// Times that a role was armed for ran out, by role.
+    pub armed_role_lapses: IntCounterVec,
     /// Reloads of the configuration.
     pub config_reloads: IntCounterVec,
     /// Lines of the access log that were lost because nobody read them.
@@ -171,6 +175,18 @@ impl Metrics {
                 "From asking for a change to its receipt",
             )?,
             store_revision: int_gauge(r, "portcullis_store_revision", "The revision in force")?,
+            armed_role_uses: counters(
+                r,
+                "portcullis_armed_role_uses_total",
+                "Requests that only an armed role allowed",
+                &["role"],
+            )?,
+            armed_role_lapses: counters(
+                r,
+                "portcullis_armed_role_lapses_total",
+                "Armed roles whose time ran out",
+                &["role"],
+            )?,
             config_reloads: counters(
                 r,
                 "portcullis_config_reloads_total",

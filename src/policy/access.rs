@@ -40,6 +40,16 @@ impl Access {
         matches!(self, Access::AnyOf(_) | Access::AllOf(_))
     }
 
+    /// Whether these scopes suffice, word by word. Deny is the default: an empty
+    /// need is never met.
+    pub(super) fn met_by(&self, held: &ScopeSet) -> bool {
+        match self {
+            Access::Public | Access::Authenticated => true,
+            Access::AnyOf(wanted) => wanted.iter().any(|scope| held.contains(scope)),
+            Access::AllOf(wanted) => !wanted.is_empty() && wanted.is_subset(held),
+        }
+    }
+
     /// The scopes it names.
     pub fn scopes(&self) -> Option<&ScopeSet> {
         match self {
@@ -133,6 +143,14 @@ impl Needs {
             Access::Authenticated => Needs::Authenticated,
             Access::AnyOf(scopes) => Needs::AnyOf(bits(scopes)),
             Access::AllOf(scopes) => Needs::AllOf(bits(scopes)),
+        }
+    }
+
+    /// True if some scope of `bits` is among those it asks for.
+    pub(crate) fn names_any(&self, bits: &ScopeBits) -> bool {
+        match self {
+            Needs::Public | Needs::Authenticated => false,
+            Needs::AnyOf(wanted) | Needs::AllOf(wanted) => wanted.contains_any(bits),
         }
     }
 

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::access::{Access, Needs};
-use super::decision::{Decision, Denial, Permit};
+use super::decision::{Decision, Denial, Ground, Permit};
 use super::explain::{NoTrace, Trace};
 use super::reason::Reason;
 use super::request::{Body, QueryValue, RequestFacts, query_value};
 use super::route::{Binding, MethodRule, Route};
 use super::snapshot::{Principal, Snapshot};
 use super::table::Lookup;
-use crate::domain::{Scope, UnixTime};
+use crate::domain::{RoleId, Scope, UnixTime};
 use crate::revocation::{Refusal, RevocationSet};
 use crate::token::{Authorization, TokenError, UnverifiedToken, VerifiedToken, verify};
 
@@ -54,13 +54,13 @@ fn try_judge(
     let (route, rule) = find_route(world, request)?;
     trace.step("route", || format!("{} ({})", route.name, route.template));
     let bound = Bound::read(route, request).map_err(|denial| denial.on(route))?;
-    let permit = |principal| {
+    let public = || {
         let target = request.target.as_str().into();
-        Verdict::Permit(Permit { route: Arc::clone(route), principal, target })
+        Verdict::Permit(Permit { route: Arc::clone(route), ground: None, target })
     };
     trace.step("method", || format!("{} takes {}", request.method, words(&rule.access)));
-    if rule.access == Access::Public {
-        return Ok(permit(None));
+    if *rule.access == Access::Public {
+        return Ok(public());
     }
     let principal = authenticate(world, revoked, request, now, trace).map_err(|d| d.on(route))?;
     let deny = |denial: Denial| denial.on(route).of(&principal);
@@ -68,11 +68,15 @@ fn try_judge(
         trace.step("body", || "decides; it must be read first".to_owned());
         return Ok(Verdict::ReadBody(Arc::clone(route)));
     };
-    authorize(access, needs, &principal).map_err(deny)?;
+    let armed = authorize(access, needs, &principal, now).map_err(deny)?;
     trace.step("scope", || format!("{} is held", words(access)));
     bound.check(route, access, &principal).map_err(deny)?;
     trace.step("account and environment", || "match".to_owned());
-    Ok(permit(Some(principal)))
+    let environment = bound.environment.map(|environment| environment.into());
+    let (route, access) = (Arc::clone(route), Arc::clone(access));
+    let ground = Ground { route: Arc::clone(&route), principal, access, environment, armed };
+    let target = request.target.as_str().into();
+    Ok(Verdict::Permit(Permit { route, ground: Some(Arc::new(ground)), target }))
 }
 
 fn find_route<'w>(
@@ -182,7 +186,7 @@ fn reason_of(error: TokenError) -> Reason {
 fn needs<'r>(
     rule: &'r MethodRule,
     body: Body<'_>,
-) -> Result<Option<(&'r Access, &'r Needs)>, Denial> {
+) -> Result<Option<(&'r Arc<Access>, &'r Needs)>, Denial> {
     let otherwise = (&rule.access, &rule.needs);
     if rule.body_rules.is_empty() {
         return Ok(Some(otherwise));
@@ -200,9 +204,20 @@ fn needs<'r>(
     }
 }
 
-fn authorize(access: &Access, needs: &Needs, principal: &Principal) -> Result<(), Denial> {
+/// Gives the armed roles that it takes, each with its end; mostly none.
+fn authorize(
+    access: &Access,
+    needs: &Needs,
+    principal: &Principal,
+    now: UnixTime,
+) -> Result<Vec<(RoleId, UnixTime)>, Denial> {
     if needs.met_by(principal.held()) {
-        return Ok(());
+        return Ok(Vec::new());
+    }
+    let awake = principal.awake(now);
+    if needs.met_by(&awake.fold(principal.held().clone(), |held, role| held.or(&role.bits))) {
+        let used = principal.awake(now).filter(|role| needs.names_any(&role.bits));
+        return Ok(used.map(|role| (role.role.clone(), role.until)).collect());
     }
     let dormant = needs.met_by(&principal.held_or_dormant());
     let reason = if dormant { Reason::NotArmed } else { Reason::InsufficientScope };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::Access;
 use super::reason::Reason;
-use super::route::Route;
-use super::snapshot::Principal;
-use crate::domain::{Scope, UpstreamName};
+use super::route::{Binding, Route};
+use super::snapshot::{Principal, Snapshot};
+use crate::domain::{Environments, RoleId, RouteName, Scope, UnixTime, UpstreamName};
+use crate::revocation::Standing;
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -25,7 +27,7 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Permit {
     pub(super) route: Arc<Route>,
-    pub(super) principal: Option<Principal>,
+    pub(super) ground: Option<Arc<Ground>>,
     pub(super) target: Box<str>,
 }
 
@@ -42,12 +44,66 @@ impl Permit {
 
     /// Whose it is; nobody's on a public route.
     pub fn principal(&self) -> Option<&Principal> {
-        self.principal.as_ref()
+        self.ground.as_ref().map(|ground| &ground.principal)
+    }
+
+    /// What it rests on; nothing on a public route.
+    pub fn ground(&self) -> Option<&Arc<Ground>> {
+        self.ground.as_ref()
     }
 
     /// Path and query that were judged, raw: what must be forwarded.
     pub fn target(&self) -> &str {
         &self.target
+    }
+}
+
+/// What a permit rests on, so that it can be asked later whether it would be
+/// given again.
+#[derive(Debug)]
+pub struct Ground {
+    pub(super) route: Arc<Route>,
+    pub(super) principal: Principal,
+    pub(super) access: Arc<Access>,
+    pub(super) environment: Option<Box<str>>,
+    pub(super) armed: Vec<(RoleId, UnixTime)>,
+}
+
+impl Ground {
+    /// Whose it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The name of its route.
+    pub fn route_name(&self) -> &RouteName {
+        &self.route.name
+    }
+
+    /// Those of the principal's scopes that the request asked for: of several
+    /// that would do each, for any may be the one that is left tomorrow.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let asked = self.access.scopes().into_iter().flatten();
+        asked.filter(|scope| self.principal.names(scope))
+    }
+
+    /// The armed roles without which it would have been denied, each with its end.
+    pub fn armed(&self) -> &[(RoleId, UnixTime)] {
+        &self.armed
+    }
+
+    /// Whether the same request with the same token would get as far today: by
+    /// words, because `world` may number scopes otherwise than the one before.
+    pub fn holds(&self, world: &Snapshot, standing: &Standing, now: UnixTime) -> bool {
+        let token = self.principal.token();
+        let environments = token.environments().intersect(&standing.environments);
+        let there = match (&self.environment, &environments) {
+            (None, _) if self.route.environment == Binding::Any || !self.access.is_scoped() => true,
+            (None, environments) => *environments == Some(Environments::All),
+            (Some(here), Some(environments)) => environments.contains(here),
+            (Some(_), None) => false,
+        };
+        there && self.access.met_by(&world.scopes_awake(token.scopes(), standing, now))
     }
 }
 

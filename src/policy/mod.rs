@@ -18,7 +18,7 @@ mod tests;
 
 pub use access::Access;
 pub use decide::decide;
-pub use decision::{Decision, Denial, Permit};
+pub use decision::{Decision, Denial, Ground, Permit};
 pub use explain::{Step, explain};
 pub use path::{CanonicalPath, PathFault, Target};
 pub use reason::Reason;

@@ -1,6 +1,7 @@
 //! A route: as the configuration says it, and compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::access::{Access, Needs, ScopeIndex};
 use super::path::is_pchar;
@@ -91,9 +92,9 @@ pub(crate) enum Binding {
 /// What one method of a route takes.
 #[derive(Debug)]
 pub(crate) struct MethodRule {
-    pub(crate) access: Access,
+    pub(crate) access: Arc<Access>,
     pub(crate) needs: Needs,
-    pub(crate) body_rules: Vec<BodyRule<(Access, Needs)>>,
+    pub(crate) body_rules: Vec<BodyRule<(Arc<Access>, Needs)>>,
 }
 
 /// A piece of a path template.
@@ -224,12 +225,12 @@ impl Route {
                     );
                 }
                 let needs = Needs::compile(&rule.allow, scopes);
-                body_rules
-                    .push(BodyRule { keys: rule.keys.clone(), allow: (rule.allow.clone(), needs) });
+                let allow = (Arc::new(rule.allow.clone()), needs);
+                body_rules.push(BodyRule { keys: rule.keys.clone(), allow });
             }
             let needs = Needs::compile(access, scopes);
-            methods
-                .push((method.clone(), MethodRule { access: access.clone(), needs, body_rules }));
+            let access = Arc::new(access.clone());
+            methods.push((method.clone(), MethodRule { access, needs, body_rules }));
         }
         for method in spec.body_rules.keys().filter(|method| !spec.allow.contains_key(*method)) {
             fault("body_rules", format!("has rules for {method}, which `allow` does not list"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::access::ScopeBits;
 use super::table::RouteTable;
-use crate::domain::{Environments, Grant, Rate, Role, RoleId, Scope, ScopeSet};
+use crate::domain::{Environments, Grant, Rate, Role, RoleId, Scope, ScopeSet, UnixTime};
 use crate::revocation::Standing;
 use crate::token::{Expectations, Keyring, TokenCache, VerifiedToken};
 
@@ -44,6 +44,8 @@ struct Inner {
     standing: Arc<Standing>,
     /// What it may do now.
     held: ScopeBits,
+    /// What its armed roles add, each until its time.
+    armed: Vec<ArmedRole>,
     /// What it might do were its armed roles armed.
     dormant: ScopeBits,
     grant: Grant,
@@ -51,6 +53,13 @@ struct Inner {
     no_environment: bool,
     rate: Option<Rate>,
     concurrency: Option<u32>,
+}
+
+/// An armed role that an administrator woke for a while.
+pub(super) struct ArmedRole {
+    pub(super) role: RoleId,
+    pub(super) until: UnixTime,
+    pub(super) bits: ScopeBits,
 }
 
 impl Snapshot {
@@ -103,15 +112,36 @@ impl Snapshot {
         all
     }
 
+    /// Those of `said` that count at `now`, given how the credential stands.
+    pub(super) fn scopes_awake(
+        &self,
+        said: &ScopeSet,
+        standing: &Standing,
+        now: UnixTime,
+    ) -> ScopeSet {
+        let counts = |role: &&RoleId| {
+            let asleep = self.role_bits.get(*role).is_none_or(|(_, armed)| *armed);
+            !asleep || standing.armed.get(*role).is_some_and(|until| now < *until)
+        };
+        let has = self.scopes_of(standing.roles.iter().filter(counts), &standing.extra_scopes);
+        said.intersection(&has).cloned().collect()
+    }
+
     /// What `token` may do, given how its credential stands: never more than
     /// the token says, and never more than the credential still has.
     pub(super) fn principal(&self, token: VerifiedToken, standing: &Arc<Standing>) -> Principal {
         let said = self.table.scopes.bits(token.scopes());
         let mut awake = self.table.scopes.bits(&standing.extra_scopes);
-        let mut armed = ScopeBits::default();
-        for (bits, is_armed) in standing.roles.iter().filter_map(|id| self.role_bits.get(id)) {
-            let side = if *is_armed { &mut armed } else { &mut awake };
+        let mut dormant = ScopeBits::default();
+        let mut armed = Vec::new();
+        for id in &standing.roles {
+            let Some((bits, is_armed)) = self.role_bits.get(id) else { continue };
+            let side = if *is_armed { &mut dormant } else { &mut awake };
             *side = side.or(bits);
+            if *is_armed && let Some(until) = standing.armed.get(id) {
+                let bits = said.and(bits);
+                armed.push(ArmedRole { role: id.clone(), until: *until, bits });
+            }
         }
         let has = self.scopes_of(&standing.roles, &standing.extra_scopes);
         let scopes: ScopeSet = token.scopes().intersection(&has).cloned().collect();
@@ -132,7 +162,8 @@ impl Snapshot {
             concurrency: standing.concurrency.or(fewest),
             standing: Arc::clone(standing),
             held: said.and(&awake),
-            dormant: said.and(&armed),
+            dormant: said.and(&dormant),
+            armed,
             grant,
             scope_text,
             no_environment,
@@ -168,6 +199,11 @@ impl Principal {
         &self.0.held
     }
 
+    /// The armed roles that are awake at `now`.
+    pub(super) fn awake(&self, now: UnixTime) -> impl Iterator<Item = &ArmedRole> {
+        self.0.armed.iter().filter(move |role| now < role.until)
+    }
+
     pub(super) fn held_or_dormant(&self) -> ScopeBits {
         self.0.held.or(&self.0.dormant)
     }
@@ -191,6 +227,11 @@ impl Principal {
     /// else the strictest of its roles'.
     pub fn concurrency(&self) -> Option<u32> {
         self.0.concurrency
+    }
+
+    /// Whether it holds a scope, awake or not.
+    pub(super) fn names(&self, scope: &Scope) -> bool {
+        self.0.grant.scopes.contains(scope)
     }
 
     /// The scopes it holds, for people.

@@ -13,4 +13,4 @@ mod tests;
 pub(crate) use set::ById;
 pub use set::RevocationSet;
 pub use standing::{Refusal, Standing, StandingState};
-pub use streams::{CutReason, CutSlot, Live, StreamGuard, Streams};
+pub use streams::{CutReason, CutSlot, Live, Stake, StreamGuard, Streams};

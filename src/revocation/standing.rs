@@ -1,6 +1,6 @@
 //! How a credential stands now: what a token of it is held against.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
     AccountId, Credential, CredentialState, Environments, Generation, Rate, RoleId, ScopeSet,
@@ -23,6 +23,8 @@ pub struct Standing {
     pub account: AccountId,
     /// Its roles.
     pub roles: BTreeSet<RoleId>,
+    /// Until when each of its armed roles is awake.
+    pub armed: BTreeMap<RoleId, UnixTime>,
     /// Scopes besides those of the roles.
     pub extra_scopes: ScopeSet,
     /// Where its rights hold.
@@ -66,9 +68,15 @@ impl Standing {
                 CredentialState::Revoked(_) => StandingState::Revoked,
             },
             expires_at: credential.expires_at,
-            generations: credential.secrets.iter().map(|s| (s.generation, s.retires_at)).collect(),
+            generations: credential
+                .secrets
+                .iter()
+                .filter(|s| !s.retired)
+                .map(|s| (s.generation, s.retires_at))
+                .collect(),
             account: credential.account.clone(),
             roles: credential.roles.clone(),
+            armed: credential.armed.clone(),
             extra_scopes: credential.extra_scopes.clone(),
             environments: credential.environments.clone(),
             rate: credential.rate,
@@ -76,8 +84,22 @@ impl Standing {
         }
     }
 
+    /// Whether everything that was granted by `before` is granted still.
+    pub fn covers(&self, before: &Standing) -> bool {
+        let awake = |(role, until): (&RoleId, &UnixTime)| {
+            self.armed.get(role).is_some_and(|still| still >= until)
+        };
+        self.roles.is_superset(&before.roles)
+            && self.extra_scopes.is_superset(&before.extra_scopes)
+            && self.environments.covers(&before.environments)
+            && before.armed.iter().all(awake)
+    }
+
     /// Whether something that `generation` minted counts at `now`.
-    pub(super) fn admits(&self, generation: Generation, now: UnixTime) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn admits(&self, generation: Generation, now: UnixTime) -> Result<(), Refusal> {
         let alive = self
             .generations
             .iter()

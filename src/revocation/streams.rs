@@ -4,6 +4,7 @@
 //! revocation check, so that a revocation between the two finds it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::task::Poll;
 use futures::task::AtomicWaker;
 
 use super::set::ById;
+use super::standing::Standing;
 use crate::domain::{AccountId, ClientId, Generation, Jti, UnixTime};
 use crate::token::VerifiedToken;
 
@@ -24,11 +26,14 @@ pub enum CutReason {
     Suspended,
     /// Its token's or credential's time is over.
     Expired,
+    /// Its credential lost the right that it runs on.
+    Narrowed,
 }
 
 impl CutReason {
     /// All of them.
-    pub const ALL: [CutReason; 3] = [CutReason::Revoked, CutReason::Suspended, CutReason::Expired];
+    pub const ALL: [CutReason; 4] =
+        [CutReason::Revoked, CutReason::Suspended, CutReason::Expired, CutReason::Narrowed];
 
     /// The metric label.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +41,7 @@ impl CutReason {
             CutReason::Revoked => "revoked",
             CutReason::Suspended => "suspended",
             CutReason::Expired => "expired",
+            CutReason::Narrowed => "narrowed",
         }
     }
 
@@ -44,6 +50,7 @@ impl CutReason {
             CutReason::Revoked => 1,
             CutReason::Suspended => 2,
             CutReason::Expired => 3,
+            CutReason::Narrowed => 4,
         }
     }
 }
@@ -85,8 +92,12 @@ impl CutSlot {
     }
 }
 
+/// Whether what is under way would be allowed still, given how its credential
+/// stands. Asked only when the credential changes: it need not be fast, but it
+/// must not touch [`Streams`].
+pub type Stake = Arc<dyn Fn(&Arc<Standing>) -> bool + Send + Sync>;
+
 /// Something under way, and what it depends on.
-#[derive(Clone, Debug)]
 pub struct Live {
     /// The token.
     pub jti: Jti,
@@ -98,12 +109,27 @@ pub struct Live {
     pub issued_at: UnixTime,
     /// The token's own end, clock skew included.
     pub ends_at: UnixTime,
+    /// When the first armed role that it runs on falls asleep.
+    pub armed_until: Option<UnixTime>,
+    stake: Option<Stake>,
     slot: Arc<CutSlot>,
 }
 
 impl Live {
+    /// Whether it would be allowed still. What does not say what it runs on
+    /// would not.
+    pub fn holds(&self, standing: &Arc<Standing>) -> bool {
+        self.stake.as_ref().is_some_and(|stake| stake(standing))
+    }
+
     fn slot(&self) -> Arc<CutSlot> {
         Arc::clone(&self.slot)
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Live({} until {})", self.jti, self.ends_at)
     }
 }
 
@@ -128,12 +154,26 @@ impl Streams {
         ends_at: UnixTime,
         slot: Arc<CutSlot>,
     ) -> StreamGuard {
+        self.register_with(token, ends_at, slot, None, None)
+    }
+
+    /// As [`Streams::register`], with what else it runs on.
+    pub fn register_with(
+        self: &Arc<Self>,
+        token: &VerifiedToken,
+        ends_at: UnixTime,
+        slot: Arc<CutSlot>,
+        armed_until: Option<UnixTime>,
+        stake: Option<Stake>,
+    ) -> StreamGuard {
         let live = Live {
             jti: token.jti(),
             account: token.account().clone(),
             generation: token.generation(),
             issued_at: token.issued_at(),
             ends_at,
+            armed_until,
+            stake,
             slot,
         };
         let id = self.next.fetch_add(1, Ordering::Relaxed);

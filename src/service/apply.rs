@@ -8,11 +8,13 @@ use parking_lot::Mutex;
 
 use super::activity::Activity;
 use super::admin_book::AdminBook;
+use super::arm::Armed;
 use super::directory::Directory;
 use super::ledger::Ledger;
 use super::rates::Rates;
 use super::trail::Trail;
-use crate::domain::{Credential, CredentialState, UnixTime};
+use super::unused::Unused;
+use crate::domain::{ClientId, Credential, CredentialState, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
 use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
 use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
@@ -36,7 +38,11 @@ pub struct Memory {
     pub token_rates: Rates,
     /// The first receipts of what was revoked.
     pub ledger: Ledger,
-    /// When secrets were last used; not of the store.
+    /// Roles that are armed for a while.
+    pub armed: Armed,
+    /// Credentials with secrets that end when they are unused.
+    pub unused: Unused,
+    /// When and for what credentials were used.
     pub activity: Activity,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
@@ -108,6 +114,10 @@ impl Memory {
                 keys.push(key);
                 0
             }
+            Record::Usage(usage) => {
+                self.activity.learn(usage);
+                0
+            }
             Record::Administrator(admin) => {
                 self.admins.put(admin);
                 0
@@ -127,7 +137,10 @@ impl Memory {
 
     fn learn_credential(&self, credential: Credential, revision: Revision) -> usize {
         let client = credential.client_id;
+        let before = self.revoked.standing(client);
         self.revoked.set_standing(client, Standing::of(&credential, revision));
+        self.armed.put(&credential);
+        self.unused.put(&credential);
         let ended = match credential.state {
             CredentialState::Revoked(_) => {
                 self.streams.cut_client(client, CutReason::Revoked, |_| true)
@@ -136,15 +149,28 @@ impl Memory {
                 self.streams.cut_client(client, CutReason::Suspended, |_| true)
             }
             CredentialState::Active => {
-                let kept =
-                    |generation| credential.secrets.iter().any(|s| s.generation == generation);
-                self.streams.cut_client(client, CutReason::Revoked, |live| !kept(live.generation))
+                let kept = |generation| {
+                    credential.secrets.iter().any(|s| s.generation == generation && !s.retired)
+                };
+                let revoked = CutReason::Revoked;
+                let ended = self.streams.cut_client(client, revoked, |live| !kept(live.generation));
+                ended + self.cut_narrowed(client, before.as_deref())
             }
         };
         // Whoever finds it dead in the directory asks the ledger next.
         self.ledger.put_closed(revision, ended);
         self.directory.put(credential, revision);
         ended
+    }
+
+    /// Cuts what ran on rights that were lost since `before`.
+    fn cut_narrowed(&self, client: ClientId, before: Option<&Standing>) -> usize {
+        match (before, self.revoked.standing(client)) {
+            (Some(before), Some(now)) if !now.covers(before) => {
+                self.streams.cut_client(client, CutReason::Narrowed, |live| !live.holds(&now))
+            }
+            _ => 0,
+        }
     }
 
     fn learn_cut_off(&self, cut: CutOff, revision: Revision) -> usize {

@@ -112,7 +112,7 @@ fn judge(
 ) -> Result<Generation, BadClientReason> {
     let secret = slot.and_then(|slot| credential.secrets.get(slot));
     let secret = secret.ok_or(BadClientReason::WrongSecret)?;
-    if secret.retires_at.is_some_and(|end| now >= end) {
+    if !secret.lives_at(now) {
         return Err(BadClientReason::SecretRetired);
     }
     match credential.state {

@@ -1,15 +1,16 @@
 //! Minting a credential: check what was asked for, make a secret, commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::actor::Actor;
 use super::change::{ChangeError, Outcome, Plan, commit, written};
 use super::context::Context;
 use super::fault::{Faults, FieldFault};
+use super::reading;
 use crate::domain::{
     AccountId, Action, ClientId, ClientSecret, Credential, CredentialState, EntropyError,
-    EnvironmentId, Environments, Grant, Rate, RoleId, Scope, ScopeSet, SecretGeneration, UnixTime,
+    Environments, Rate, RoleId, ScopeSet, SecretGeneration, UnixTime,
 };
 use crate::policy::Snapshot;
 use crate::store::codec::{self, AtRest};
@@ -17,11 +18,7 @@ use crate::store::{Guard, Op};
 
 /// The most bytes that a new credential takes at rest. An entry has room for
 /// more: the reason it is revoked for one day, and further secrets, must fit.
-const ROOM: usize = 4200;
-
-/// The most bytes of a token's `scope`. More would make the token longer than
-/// the gateway itself takes.
-const SCOPE_BYTES: usize = 5000;
+pub(super) const ROOM: usize = 4200;
 
 /// A credential as somebody asks for it, in the caller's own words.
 #[derive(Clone, Debug, Default)]
@@ -91,43 +88,23 @@ impl CredentialRequest {
         now: UnixTime,
     ) -> Result<CheckedRequest, Vec<FieldFault>> {
         let mut faults = Faults::default();
-        let name = self.name.trim();
-        if name.is_empty() {
-            faults.add("name", "must not be empty");
-        }
-        faults.check_text("name", name, 100, &[]);
-        faults.check_text("description", &self.description, 1000, &['\n', '\t']);
+        let name = reading::name(&mut faults, &self.name);
+        let description = reading::description(&mut faults, &self.description);
         let account = faults.take("account", AccountId::new(&self.account));
-        let role = |text: &str| match world.roles().iter().find(|role| role.id.as_str() == text) {
-            Some(role) => Ok(role.id.clone()),
-            None => Err("is no role of this gateway"),
-        };
-        let roles: BTreeSet<_> = faults.take_each("roles", &self.roles, role).into_iter().collect();
-        let scopes: ScopeSet =
-            faults.take_each("scopes", &self.scopes, Scope::new).into_iter().collect();
+        let roles = reading::roles(&mut faults, &self.roles, world);
+        let scopes = reading::scopes(&mut faults, &self.scopes);
         if self.roles.is_empty() && self.scopes.is_empty() {
             faults.add("roles", "must name at least one role, or scopes must name a scope");
         }
-        let environments = match self.environments.as_slice() {
-            [all] if all == "*" => Vec::new(),
-            some => faults.take_each("environments", some, EnvironmentId::new),
-        };
-        let environments = Environments::from_list(environments.into_iter().collect());
-        let expires_at = self.expires_at.as_deref().map(|text| future(text, now));
-        let expires_at = expires_at.and_then(|end| faults.take("expires_at", end));
-        let rate = self.rate.as_deref().map(str::parse::<Rate>);
-        let rate = rate.and_then(|rate| faults.take("rate", rate));
-        let concurrency = self.concurrency.map(at_least_one);
-        let concurrency = concurrency.and_then(|count| faults.take("concurrency", count));
-        let grant =
-            Grant { scopes: world.scopes_of(&roles, &scopes), environments: environments.clone() };
-        if grant.to_string().len() > SCOPE_BYTES {
-            let what = "makes, with the roles and environments, more rights than a token can carry";
-            faults.add("scopes", what);
-        }
+        let environments = reading::environments(&mut faults, &self.environments);
+        let expires_at = self.expires_at.as_deref();
+        let expires_at = expires_at.and_then(|end| reading::expires_at(&mut faults, end, now));
+        let rate = self.rate.as_deref().and_then(|rate| reading::rate(&mut faults, rate));
+        let concurrency = self.concurrency;
+        let concurrency = concurrency.and_then(|count| reading::concurrency(&mut faults, count));
+        reading::check_grant(&mut faults, world, &roles, &scopes, &environments);
         match (account, faults.is_empty()) {
             (Some(account), true) => {
-                let (name, description) = (name.to_owned(), self.description.clone());
                 let checked = CheckedRequest {
                     name,
                     description,
@@ -146,28 +123,12 @@ impl CredentialRequest {
     }
 }
 
-fn future(text: &str, now: UnixTime) -> Result<UnixTime, &'static str> {
-    match UnixTime::parse_rfc3339(text) {
-        None => Err("must be a time in RFC 3339, such as \"2030-01-31T00:00:00Z\""),
-        Some(end) if end <= now => Err("must lie in the future"),
-        Some(end) => Ok(end),
-    }
-}
-
-fn at_least_one(count: u64) -> Result<u32, &'static str> {
-    match u32::try_from(count) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("must be a whole number from 1 to 4294967295"),
-    }
-}
-
 impl CheckedRequest {
     /// It must not be refused by the store, which could only say "no".
     fn fits(self) -> Result<Self, Vec<FieldFault>> {
         let nobody = ClientId::from_bytes([0; 16]);
         let hash = crate::domain::SecretHash::from_bytes([0; 32]);
-        let secret =
-            SecretGeneration { generation: 1, created_at: UnixTime::MAX, retires_at: None, hash };
+        let secret = SecretGeneration::first(UnixTime::MAX, hash);
         let longest_name = "x".repeat(128);
         let trial = self.clone().into_credential(nobody, secret, longest_name, UnixTime::MAX);
         match codec::put(&trial) {
@@ -201,6 +162,7 @@ impl CheckedRequest {
             created_at,
             expires_at: self.expires_at,
             state: CredentialState::Active,
+            armed: BTreeMap::new(),
             secrets: vec![secret],
         }
     }
@@ -223,7 +185,7 @@ pub async fn issue_credential(
         let client_id = ClientId::from_random(id);
         let secret = ClientSecret::generate(&*ctx.entropy)?;
         let hash = ctx.hasher.hash(secret.expose());
-        let first = SecretGeneration { generation: 1, created_at: now, retires_at: None, hash };
+        let first = SecretGeneration::first(now, hash);
         let credential =
             request.clone().into_credential(client_id, first, actor.name().to_owned(), now);
         let change = written(

@@ -119,7 +119,7 @@ pub fn mint_token(
         ),
         MintError::Signature => MintRefusal::Failed("The token could not be signed."),
     })?;
-    ctx.memory.activity.touch(credential.client_id, generation, issued_at);
+    ctx.memory.activity.minted(credential.client_id, generation, expires_at, issued_at);
     Ok(Minted { token, expires_in, scope: grant.to_string() })
 }
 

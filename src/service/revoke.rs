@@ -111,7 +111,7 @@ pub(super) async fn receipt(ctx: &Context, outcome: Outcome<First, UnixTime>) ->
 
 /// The revocation stands whether or not this does: at worst a second receipt
 /// says 0 after a restart.
-async fn keep_closed(ctx: &Context, revision: Revision, ended: usize) {
+pub(super) async fn keep_closed(ctx: &Context, revision: Revision, ended: usize) {
     let change = Change { guards: Vec::new(), ops: vec![closed_record(revision, ended)] };
     if let Err(error) = ctx.store.commit(change).await {
         tracing::warn!(revision, %error, "how many streams a revocation closed was not kept");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::directory::Place;
@@ -22,6 +23,8 @@ pub struct Filter {
     pub account: Option<String>,
     /// An environment it may act in; `*`: all.
     pub environment: Option<String>,
+    /// Never used, or not for so long.
+    pub unused_for: Option<Duration>,
 }
 
 /// Up to `limit` credentials that `filter` picks, older than `after`, and the
@@ -34,7 +37,13 @@ pub fn search(
 ) -> (Vec<Arc<Credential>>, Option<Place>) {
     let terms = Term::read(filter.q.as_deref().unwrap_or_default(), &ctx.world.load());
     let now = ctx.now();
-    let wanted = |credential: &Credential| fits(filter, &terms, credential, now);
+    let idle_since = filter.unused_for.map(|how_long| now.minus(how_long));
+    let idle = |credential: &Credential| {
+        let last = || ctx.memory.activity.last_used_at_all(credential.client_id);
+        idle_since.is_none_or(|since| last().is_none_or(|last| last <= since))
+    };
+    let wanted =
+        |credential: &Credential| fits(filter, &terms, credential, now) && idle(credential);
     let (found, more) = ctx.memory.directory.list(after, limit, wanted);
     let last = found.last().map(|credential| (credential.created_at, credential.client_id));
     (found, last.filter(|_| more))

@@ -13,6 +13,7 @@ mod commands;
 mod forwarding;
 mod harness;
 mod judging;
+mod life;
 mod malformed;
 mod n8n;
 mod process;

@@ -11,7 +11,7 @@ use crate::api::actor::{Admin, Viewer};
 use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
-use crate::domain::{ClientId, StateName, UnixTime};
+use crate::domain::{ClientId, StateName, UnixTime, parse_duration};
 use crate::service::{CredentialRequest, Filter, Place, issue_credential, search};
 
 const LIST: u8 = b'c';
@@ -100,6 +100,8 @@ pub(super) async fn mint(
         ("account" = Option<String>, Query, description = "An account"),
         ("environment" = Option<String>, Query,
             description = "An environment that it may act in; `*`: all of them"),
+        ("unused_for" = Option<String>, Query, description = "Only those that were never used, or \
+            not for so long, such as `90d`"),
         ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
         ("cursor" = Option<String>, Query,
             description = "What next_cursor of the page before said")),
@@ -118,6 +120,7 @@ pub(super) async fn list(
         role: params.text("role"),
         account: params.text("account"),
         environment: params.text("environment"),
+        unused_for: params.read("unused_for", "must be a duration such as \"90d\"", parse_duration),
     };
     params.finish()?;
     let (found, next) = search(&shared.context, &filter, after, limit);

@@ -1,13 +1,17 @@
 //! The admin port: JSON for administrators, one file a noun.
 
 mod admins;
+mod arming;
 mod audit;
 mod catalogue;
+mod change;
 mod credentials;
 mod explain;
+mod impact;
 mod lifecycle;
 mod openapi;
 mod revocations;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -17,7 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::error::ApiError;
 use super::frame::framed;
@@ -47,10 +51,17 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
     }
     let router = Router::new()
         .route("/v1/credentials", post(credentials::mint).get(credentials::list))
-        .route("/v1/credentials/{client_id}", get(credentials::show))
+        .route("/v1/credentials/{client_id}", get(credentials::show).patch(change::change))
         .route("/v1/credentials/{client_id}/revoke", post(lifecycle::revoke))
         .route("/v1/credentials/{client_id}/suspend", post(lifecycle::suspend))
         .route("/v1/credentials/{client_id}/resume", post(lifecycle::resume))
+        .route("/v1/credentials/{client_id}/impact", get(impact::impact))
+        .route("/v1/credentials/{client_id}/secrets", post(secrets::add))
+        .route("/v1/credentials/{client_id}/secrets/{generation}", delete(secrets::retire))
+        .route("/v1/credentials/{client_id}/usage", get(change::usage))
+        .route("/v1/credentials/{client_id}/narrow", post(change::narrow))
+        .route("/v1/credentials/{client_id}/arm", post(arming::arm))
+        .route("/v1/credentials/{client_id}/disarm", post(arming::disarm))
         .route("/v1/revocations", post(revocations::revoke))
         .route("/v1/roles", get(catalogue::roles))
         .route("/v1/routes", get(catalogue::routes))
@@ -71,6 +82,7 @@ enum Kind {
     Token,
     CutOff,
     Suspension,
+    Secret,
 }
 
 impl AdminState {
@@ -81,6 +93,7 @@ impl AdminState {
             Kind::Token => "token",
             Kind::CutOff => "cut_off",
             Kind::Suspension => "suspension",
+            Kind::Secret => "secret",
         };
         if !receipt.repeated {
             self.metrics.revocations.with_label_values(&[label]).inc();

@@ -7,7 +7,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
-use super::{admins, audit, catalogue, credentials, explain, lifecycle, revocations};
+use super::{
+    admins, arming, audit, catalogue, change, credentials, explain, impact, lifecycle, revocations,
+    secrets,
+};
 use crate::api::error::ErrorBody;
 use crate::api::ops;
 
@@ -22,6 +25,8 @@ use crate::api::ops;
     paths(
         credentials::mint, credentials::list, credentials::show,
         lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
+        change::change, change::usage, change::narrow, impact::impact,
+        secrets::add, secrets::retire, arming::arm, arming::disarm,
         revocations::revoke,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list,
@@ -75,7 +80,9 @@ impl Modify for Errors {
         document.security = Some(vec![SecurityRequirement::new("admin_key", Vec::<String>::new())]);
         let keyed = |path: &str| path.starts_with("/v1/");
         for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| keyed(path)) {
-            let operations = [(&mut item.get, "GET"), (&mut item.post, "POST")];
+            let changes = [&mut item.post, &mut item.patch, &mut item.delete];
+            let changes = changes.into_iter().map(|operation| (operation, "POST"));
+            let operations = std::iter::once((&mut item.get, "GET")).chain(changes);
             for (operation, method) in operations {
                 let Some(operation) = operation else { continue };
                 let responses = &mut operation.responses.responses;

@@ -6,7 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AdminState;
-use crate::domain::{Credential, CredentialState, Environments, SecretGeneration, UnixTime};
+use crate::domain::{
+    Credential, CredentialState, Environments, SecretGeneration, UnixTime, show_duration,
+};
 use crate::service::Receipt;
 
 /// A page of a list, newest first.
@@ -30,11 +32,12 @@ impl<T: ToSchema + Serialize> IntoResponse for Page<T> {
 #[schema(example = json!({
     "client_id": "6f9619ff-8b86-4011-b42d-00c04fc964ff", "name": "Nightly sync",
     "description": "", "account": "1234", "roles": ["campaign-operator"],
-    "scopes": ["campaign.schedule", "campaign.toggle"], "environments": [], "state": "active",
+    "scopes": ["campaign.schedule", "campaign.toggle"], "extra_scopes": [], "armed": [],
+    "environments": [], "state": "active",
     "rate": null, "concurrency": null, "created_by": "ada", "created_at": "2026-11-22T03:00:00Z",
     "expires_at": null, "revoked_by": null, "revoked_at": null, "revoked_reason": null,
     "last_used_at": null, "secrets": [{ "generation": 1, "created_at": "2026-11-22T03:00:00Z",
-    "retires_at": null, "last_used_at": null }]
+    "retires_at": null, "retires_unused_for": null, "last_used_at": null }]
 }))]
 pub(super) struct CredentialView {
     /// The public half: a UUID.
@@ -49,6 +52,11 @@ pub(super) struct CredentialView {
     roles: Vec<String>,
     /// All its rights, those of its roles included, sorted.
     scopes: Vec<String>,
+    /// The scopes that it has besides those of its roles, sorted: what `scopes` is
+    /// when it is minted or changed.
+    extra_scopes: Vec<String>,
+    /// Its armed roles that are awake now.
+    armed: Vec<ArmedView>,
     /// Where its rights hold, sorted. An empty list means all environments,
     /// as it does when a credential is minted.
     environments: Vec<String>,
@@ -76,12 +84,20 @@ pub(super) struct CredentialView {
     /// Why.
     #[schema(required = true)]
     revoked_reason: Option<String>,
-    /// When any of its secrets or their tokens was last used; null if not since
-    /// the gateway started.
+    /// When any of its secrets or their tokens was last used; null if never.
     #[schema(required = true)]
     last_used_at: Option<String>,
     /// Its secrets, oldest first.
     secrets: Vec<SecretView>,
+}
+
+/// An armed role that is awake.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ArmedView {
+    /// The role.
+    role: String,
+    /// Until when.
+    armed_until: String,
 }
 
 /// One of a credential's secrets; never the secret itself.
@@ -94,6 +110,9 @@ pub(super) struct SecretView {
     /// From when on it and its tokens are dead; null if no end is set.
     #[schema(required = true)]
     retires_at: Option<String>,
+    /// It is retired once it was not used for so long, such as `30d`; null if not.
+    #[schema(required = true)]
+    retires_unused_for: Option<String>,
     /// When it or one of its tokens was last used.
     #[schema(required = true)]
     last_used_at: Option<String>,
@@ -142,14 +161,34 @@ fn text(at: Option<UnixTime>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
+/// Environments as they are asked for: none for all.
+pub(super) fn environments(environments: &Environments) -> Vec<String> {
+    match environments {
+        Environments::All => Vec::new(),
+        Environments::Only(list) => texts(list),
+    }
+}
+
 impl AdminState {
+    /// A credential's secrets as they read now.
+    pub(super) fn secrets(&self, credential: &Credential) -> Vec<SecretView> {
+        let activity = &self.context.memory.activity;
+        let view = |secret: &SecretGeneration| SecretView {
+            generation: secret.generation,
+            created_at: secret.created_at.to_string(),
+            retires_at: text(secret.retires_at),
+            retires_unused_for: secret.retire_unused.map(show_duration),
+            last_used_at: text(activity.last_used(credential.client_id, secret.generation)),
+        };
+        credential.secrets.iter().map(view).collect()
+    }
+
     /// How a credential reads now.
     pub(super) fn view(&self, credential: &Credential) -> CredentialView {
         let context = &self.context;
         let world = context.world.load();
-        let last_used = |secret: &SecretGeneration| {
-            context.memory.activity.last_used(credential.client_id, secret.generation)
-        };
+        let now = context.now();
+        let awake = credential.armed.iter().filter(|(_, until)| now < **until);
         let revoked = match &credential.state {
             CredentialState::Revoked(revoked) => Some(revoked),
             CredentialState::Active | CredentialState::Suspended => None,
@@ -161,11 +200,15 @@ impl AdminState {
             account: credential.account.to_string(),
             roles: texts(&credential.roles),
             scopes: texts(world.scopes_of(&credential.roles, &credential.extra_scopes)),
-            environments: match &credential.environments {
-                Environments::All => Vec::new(),
-                Environments::Only(list) => texts(list),
-            },
-            state: credential.state_at(context.now()).as_str(),
+            extra_scopes: texts(&credential.extra_scopes),
+            armed: awake
+                .map(|(role, until)| ArmedView {
+                    role: role.to_string(),
+                    armed_until: until.to_string(),
+                })
+                .collect(),
+            environments: environments(&credential.environments),
+            state: credential.state_at(now).as_str(),
             rate: credential.rate.map(|rate| rate.to_string()),
             concurrency: credential.concurrency,
             created_by: credential.created_by.clone(),
@@ -174,17 +217,8 @@ impl AdminState {
             revoked_by: revoked.map(|revoked| revoked.by.clone()),
             revoked_at: text(revoked.map(|revoked| revoked.at)),
             revoked_reason: revoked.map(|revoked| revoked.reason.clone()),
-            last_used_at: text(credential.secrets.iter().filter_map(last_used).max()),
-            secrets: credential
-                .secrets
-                .iter()
-                .map(|secret| SecretView {
-                    generation: secret.generation,
-                    created_at: secret.created_at.to_string(),
-                    retires_at: text(secret.retires_at),
-                    last_used_at: text(last_used(secret)),
-                })
-                .collect(),
+            last_used_at: text(context.memory.activity.last_used_at_all(credential.client_id)),
+            secrets: self.secrets(credential),
         }
     }
 }

@@ -18,7 +18,7 @@ fn what_is_wrong_and_where() {
         ("token_ttl = 90", 6, "oauth.token_ttl", "a duration such as"),
         ("token_ttl = \"90 s\"", 6, "oauth.token_ttl", "it is \"90 s\""),
         ("max_token_ttl = \"999d\"", 6, "oauth.max_token_ttl", "between 1s and 366d"),
-        ("clock_skew = \"1h\"", 6, "oauth.clock_skew", "between 0 and 10m"),
+        ("clock_skew = \"1h\"", 6, "oauth.clock_skew", "between 0s and 10m"),
         ("token_rate = \"5/d\"", 6, "oauth.token_rate", "100/s"),
         ("token_paths = []", 6, "oauth.token_paths", "at least one"),
         ("token_paths = [\"/a\",\n\"/{x}/b\"]", 7, "oauth.token_paths", "{account}"),

@@ -1,5 +1,7 @@
 //! A token is worth what its credential is worth now, cached or not.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::domain::{Jti, RoleId};
 
@@ -131,4 +133,97 @@ fn the_upstream_hears_of_no_right_that_was_lost() {
     assert!(text(&world).ends_with("report.read"), "{}", text(&world));
     world.stand(|s| (s.roles.clear(), s.extra_scopes.clear()).0);
     assert_eq!(text(&world), "");
+}
+
+#[test]
+fn an_armed_role_counts_while_it_is_awake() {
+    let mut world = World::new();
+    let clear = Ask::new("DELETE", "/lib/clear").with(&token(|_| {}));
+    let delete = "/v1/accounts/acme/account_environments/prod/campaigns/1";
+    let both = Ask { method: "DELETE", ..Ask::new("DELETE", delete).with(&token(|_| {})) };
+    let weak = Ask::new("DELETE", "/lib/clear").with(&token_of(&["campaign.list"]));
+    let cleaner = || RoleId::new("cleaner").unwrap();
+    check(&world, &clear, "deny not_armed clear");
+    world.stand(|s| s.armed = [(cleaner(), at(NOW + 60))].into());
+    for _ in 0..2 {
+        check(&world, &clear, "allow clear acme");
+        check(&world, &both, "allow campaign acme");
+        check(&world, &weak, "deny insufficient_scope clear");
+        world.snapshot.cache().clear();
+    }
+    let ground = |world: &World, ask: &Ask| match judge(world, ask) {
+        Decision::Allow(permit) => Arc::clone(permit.ground().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let awake = ground(&world, &clear);
+    assert_eq!(awake.armed(), [(cleaner(), at(NOW + 60))]);
+    let plain = ground(&world, &Ask::new("GET", "/v1/me").with(&token(|_| {})));
+    assert!(plain.armed().is_empty());
+    // In the cache or not, the minute counts.
+    world.now = at(NOW + 60);
+    check(&world, &clear, "deny not_armed clear");
+    check(&world, &both, "deny not_armed campaign");
+    world.now = at(NOW);
+    // A role that is not armed needs no window, and one that was lost has none.
+    world.stand(|s| s.armed = [(RoleId::new("operator").unwrap(), at(NOW + 60))].into());
+    check(&world, &clear, "deny not_armed clear");
+    world.stand(|s| {
+        s.armed = [(cleaner(), at(NOW + 60))].into();
+        s.roles.clear();
+    });
+    check(&world, &clear, "deny insufficient_scope clear");
+}
+
+/// A permit holds for as long as the same request would be let through.
+#[test]
+fn a_permit_is_asked_again() {
+    let world = World::new();
+    let stage = "/v1/accounts/acme/account_environments/prod/campaigns";
+    let permit = |world: &World, method, target: &str| {
+        let ask = Ask::new(method, target).with(&token(|_| {}));
+        match judge(world, &ask) {
+            Decision::Allow(permit) => Arc::clone(permit.ground().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    };
+    world.stand(|s| s.armed = [(RoleId::new("cleaner").unwrap(), at(NOW + 60))].into());
+    let grounds = [
+        permit(&world, "GET", stage),
+        permit(&world, "POST", stage),
+        permit(&world, "POST", "/v1/accounts/acme/search"),
+        permit(&world, "DELETE", "/lib/clear"),
+        permit(&world, "GET", "/v1/me"),
+    ];
+    let full = (*world.revoked.standing(client()).unwrap()).clone();
+    let holds = |change: &dyn Fn(&mut crate::revocation::Standing)| {
+        let mut standing = full.clone();
+        change(&mut standing);
+        let told = grounds.iter().map(|ground| ground.holds(&world.snapshot, &standing, world.now));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(holds(&|_| ()), [true; 5]);
+    let operator = |s: &mut crate::revocation::Standing| {
+        s.roles = [RoleId::new("operator").unwrap()].into();
+    };
+    assert_eq!(holds(&operator), [true, false, true, false, true]);
+    assert_eq!(holds(&|s| s.roles.clear()), [false, false, false, false, true]);
+    // Of two scopes that would do, each does.
+    assert_eq!(
+        holds(&|s| {
+            s.roles.clear();
+            s.extra_scopes = scopes(["campaign.create"]);
+        }),
+        [false, true, true, false, true]
+    );
+    assert_eq!(
+        holds(&|s| s.environments = environments(["prod"])),
+        [true, true, false, true, true]
+    );
+    assert_eq!(
+        holds(&|s| s.environments = environments(["test"])),
+        [false, false, false, true, true]
+    );
+    assert_eq!(holds(&|s| s.armed.clear()), [true, true, true, false, true]);
+    let late = |ground: &Arc<Ground>| ground.holds(&world.snapshot, &full, at(NOW + 60));
+    assert_eq!(grounds.each_ref().map(late), [true, true, true, false, true]);
 }

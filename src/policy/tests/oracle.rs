@@ -186,7 +186,8 @@ pub(super) fn answer(facts: &Facts<'_>, ask: &Ask, token: Option<&TokenStory>) -
     let mut asleep = awake.clone();
     for role in facts.roles.iter().filter(|role| standing.roles.contains(&role.id)) {
         asleep.extend(words(&role.scopes));
-        if !role.armed {
+        let until = standing.armed.get(&role.id);
+        if !role.armed || until.is_some_and(|until| facts.now < *until) {
             awake.extend(words(&role.scopes));
         }
     }

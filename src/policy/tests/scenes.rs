@@ -112,6 +112,10 @@ fn stages() -> impl Strategy<Value = Environments> {
     ]
 }
 
+fn role_id(id: &str) -> crate::domain::RoleId {
+    crate::domain::RoleId::new(id).unwrap()
+}
+
 pub(super) fn past() -> impl Strategy<Value = Past> {
     let state = prop_oneof![
         8 => Just(StandingState::Active),
@@ -128,15 +132,19 @@ pub(super) fn past() -> impl Strategy<Value = Past> {
         roles,
         subsequence(&SCOPES[..], 0..3),
         stages(),
+        prop::option::weighted(0.5, (select(vec!["armed", "more"]), around(NOW))),
     )
-        .prop_map(|(state, expires_at, retires, kept, roles, extra, environments)| Standing {
-            state,
-            expires_at,
-            generations: if kept { vec![(1, retires), (2, None)] } else { vec![(2, None)] },
-            roles: roles.into_iter().map(|id| crate::domain::RoleId::new(id).unwrap()).collect(),
-            extra_scopes: scopes(extra),
-            environments,
-            ..standing()
+        .prop_map(|(state, expires_at, retires, kept, roles, extra, environments, armed)| {
+            Standing {
+                state,
+                expires_at,
+                generations: if kept { vec![(1, retires), (2, None)] } else { vec![(2, None)] },
+                roles: roles.into_iter().map(role_id).collect(),
+                armed: armed.into_iter().map(|(id, until)| (role_id(id), until)).collect(),
+                extra_scopes: scopes(extra),
+                environments,
+                ..standing()
+            }
         });
     let standing = prop::option::weighted(0.97, standing);
     (standing, prop::bool::weighted(0.05), rare(NOW - 10), rare(NOW - 10)).prop_map(

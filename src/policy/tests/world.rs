@@ -166,6 +166,7 @@ pub(super) fn standing() -> Standing {
         account: account("acme"),
         roles: roles().into_iter().map(|role| role.id).collect(),
         extra_scopes: scopes(["extra.read"]),
+        armed: BTreeMap::new(),
         environments: Environments::All,
         rate: None,
         concurrency: None,

@@ -87,6 +87,7 @@ fn standing() -> Standing {
         account: account("acme"),
         roles: BTreeSet::new(),
         extra_scopes: ScopeSet::new(),
+        armed: std::collections::BTreeMap::new(),
         environments: Environments::All,
         rate: None,
         concurrency: None,

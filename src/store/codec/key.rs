@@ -21,6 +21,8 @@ pub enum RecordId {
     CutOff(CutOffSubject),
     /// A signing key.
     SigningKey(Kid),
+    /// When and for what a credential was used.
+    Usage(ClientId),
     /// An administrator.
     Administrator(AdminName),
     /// An audit entry, by the commit it came with.
@@ -37,6 +39,7 @@ const SIGNING_KEY: &[u8] = b"k/";
 const ADMINISTRATOR: &[u8] = b"a/";
 const AUDIT: &[u8] = b"x/";
 const META: &[u8] = b"m/";
+const USAGE: &[u8] = b"u/";
 
 /// Of a credential.
 pub fn credential(id: &ClientId) -> Key {
@@ -66,6 +69,11 @@ pub fn signing_key(kid: &Kid) -> Key {
 /// Of an administrator.
 pub fn administrator(name: &AdminName) -> Key {
     join(ADMINISTRATOR, name.as_str().as_bytes())
+}
+
+/// Of when and for what a credential was used.
+pub fn usage(id: &ClientId) -> Key {
+    join(USAGE, id.as_bytes())
 }
 
 /// Of the audit entry that came with a commit.
@@ -119,6 +127,9 @@ pub(super) fn parse(key: &Key) -> Option<RecordId> {
     }
     if let Some(rest) = bytes.strip_prefix(AUDIT) {
         return Some(RecordId::Audit(Revision::from_be_bytes(rest.try_into().ok()?)));
+    }
+    if let Some(rest) = bytes.strip_prefix(USAGE) {
+        return Some(RecordId::Usage(ClientId::from_bytes(rest.try_into().ok()?)));
     }
     let rest = bytes.strip_prefix(META)?;
     Some(RecordId::Meta(text(rest)?.to_owned()))

@@ -7,6 +7,7 @@
 
 pub mod key;
 mod parts;
+mod usage;
 mod wire;
 
 #[cfg(test)]
@@ -15,7 +16,8 @@ mod tests;
 use std::fmt;
 
 use crate::domain::{
-    AccountId, Administrator, AuditEntry, ClientId, Credential, Jti, Kid, UnixTime,
+    AccountId, Administrator, AuditEntry, ClientId, Credential, Generation, Jti, Kid, ScopeSet,
+    UnixTime,
 };
 
 pub use key::RecordId;
@@ -36,6 +38,8 @@ pub enum Record {
     SigningKey(StoredKey),
     /// An administrator.
     Administrator(Administrator),
+    /// When and for what a credential was used.
+    Usage(Usage),
     /// Who did what, in which commit.
     Audit(Revision, AuditEntry),
     /// A small thing of the gateway's own.
@@ -45,6 +49,18 @@ pub enum Record {
         /// Its bytes, as they were given.
         value: Vec<u8>,
     },
+}
+
+/// When and for what a credential was used. It lies apart from the credential,
+/// so that noting a use never writes the credential itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Whose.
+    pub client_id: ClientId,
+    /// The last use of each secret and of what it minted.
+    pub last_used: Vec<(Generation, UnixTime)>,
+    /// The scopes that permitted requests needed.
+    pub scopes: ScopeSet,
 }
 
 /// A token that was revoked before its time.
@@ -169,6 +185,12 @@ impl AtRest for CutOff {
 impl AtRest for StoredKey {
     fn key(&self) -> Key {
         key::signing_key(&self.kid)
+    }
+}
+
+impl AtRest for Usage {
+    fn key(&self) -> Key {
+        key::usage(&self.client_id)
     }
 }
 

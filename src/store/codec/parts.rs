@@ -1,5 +1,7 @@
 //! What the values are made of: version, JSON, times, bytes and hashes.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,10 @@ pub(super) fn encode_raw(value: &[u8]) -> Vec<u8> {
 pub(super) fn time(millis: i64) -> Result<UnixTime, Fault> {
     let at = UnixTime::from_millis(millis);
     if at.as_millis() == millis { Ok(at) } else { Err(Fault(format!("{millis} is no time"))) }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn pack(bytes: &[u8]) -> String {

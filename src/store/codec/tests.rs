@@ -29,6 +29,7 @@ fn check(record: Record) {
         Record::SigningKey(key) => put(key),
         Record::Administrator(administrator) => put(administrator),
         Record::Audit(_, entry) => audit(entry),
+        Record::Usage(usage) => put(usage),
         Record::Meta { name, value } => meta(name, value),
     };
     assert_eq!(Record::decode(&entry(op, 7)), Ok(record));
@@ -62,11 +63,14 @@ fn state() -> impl Strategy<Value = CredentialState> {
 }
 
 fn secret() -> impl Strategy<Value = SecretGeneration> {
-    (any::<u32>(), time(), option::of(time()), hash()).prop_map(
-        |(generation, created_at, retires_at, hash)| SecretGeneration {
+    let unused = option::of(any::<u64>().prop_map(Duration::from_millis));
+    (any::<u32>(), time(), option::of(time()), any::<bool>(), unused, hash()).prop_map(
+        |(generation, created_at, retires_at, retired, retire_unused, hash)| SecretGeneration {
             generation,
             created_at,
             retires_at,
+            retired,
+            retire_unused,
             hash,
         },
     )
@@ -79,8 +83,11 @@ fn credential() -> impl Strategy<Value = Credential> {
     let words = (client_id(), any::<String>(), any::<String>(), name(), any::<String>());
     let rights = (btree_set(name(), 0..4), btree_set("[!#-)+-?A-Z]{1,9}", 0..4), environments);
     let limits = (option::of(rate()), option::of(any::<u32>()), time(), option::of(time()));
-    (words, rights, limits, state(), vec(secret(), 0..3)).prop_map(
-        |(words, rights, limits, state, secrets)| Credential {
+    let armed = prop::collection::btree_map(name(), time(), 0..2).prop_map(|armed| {
+        armed.iter().map(|(id, until)| (RoleId::new(id).unwrap(), *until)).collect()
+    });
+    (words, rights, limits, state(), armed, vec(secret(), 0..3)).prop_map(
+        |(words, rights, limits, state, armed, secrets)| Credential {
             client_id: words.0,
             name: words.1,
             description: words.2,
@@ -94,6 +101,7 @@ fn credential() -> impl Strategy<Value = Credential> {
             created_at: limits.2,
             expires_at: limits.3,
             state,
+            armed,
             secrets,
         },
     )
@@ -141,7 +149,14 @@ fn record() -> impl Strategy<Value = Record> {
     let meta =
         (any::<String>(), any::<Vec<u8>>()).prop_map(|(name, value)| Record::Meta { name, value });
     let credential = credential().prop_map(Record::Credential);
-    prop_oneof![credential, token, cut_off, key, administrator, audit, meta]
+    let scopes = btree_set("[!#-)+-?A-Z]{1,9}", 0..4);
+    let usage = (client_id(), vec((any::<u32>(), time()), 0..3), scopes).prop_map(
+        |(client_id, last_used, scopes)| {
+            let scopes = scopes.iter().map(|scope| Scope::new(scope).unwrap()).collect();
+            Record::Usage(Usage { client_id, last_used, scopes })
+        },
+    );
+    prop_oneof![credential, token, cut_off, key, administrator, usage, audit, meta]
 }
 
 proptest! {
@@ -192,10 +207,13 @@ fn version_1_still_reads() {
             at: at(2000),
             reason: "leaked".into(),
         }),
+        armed: std::collections::BTreeMap::new(),
         secrets: vec![SecretGeneration {
             generation: 1,
             created_at: at(1000),
             retires_at: Some(at(3000)),
+            retired: false,
+            retire_unused: None,
             hash: SecretHash::from_bytes([1; 32]),
         }],
     };
@@ -254,6 +272,15 @@ fn version_1_still_reads() {
             b"x/\0\0\0\0\0\0\0\x07".to_vec(),
             r#"{"at":1,"actor":"root","action":"credential.revoke","target":"x","reason":"leaked"}"#,
             Record::Audit(7, trail),
+        ),
+        (
+            [b"u/".as_slice(), &[2; 16]].concat(),
+            r#"{"last_used":[[1,5000]],"scopes":"a.b c.d"}"#,
+            Record::Usage(Usage {
+                client_id: id,
+                last_used: vec![(1, at(5000))],
+                scopes: ["a.b", "c.d"].map(|scope| Scope::new(scope).unwrap()).into(),
+            }),
         ),
         (b"m/seal".to_vec(), "raw", Record::Meta { name: "seal".into(), value: b"raw".to_vec() }),
     ];

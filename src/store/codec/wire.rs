@@ -2,11 +2,14 @@
 //! A field that may be empty is written as `null` and must stand there: one that
 //! got lost must not read as "never expires" or "no limit".
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::key::hour_of;
-use super::parts::{Fault, VERSION, encode_json, hash, json, pack, present, time, unpack};
-use super::{CutOff, Record, RecordId, RevokedToken, StoredKey};
+use super::parts::{Fault, VERSION, encode_json, hash, json, millis, pack, present, time, unpack};
+use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, usage};
 use crate::domain::{
     AccountId, Action, AdminName, Administrator, AuditEntry, ClientId, Credential, CredentialState,
     EnvironmentId, Environments, Generation, Jti, Revoked, RoleId, Scope, SecretGeneration,
@@ -51,6 +54,7 @@ pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
             Record::Administrator(json::<AdministratorV1>(body)?.into_domain(name)?)
         }
         RecordId::Audit(revision) => Record::Audit(revision, json::<AuditV1>(body)?.into_domain()?),
+        RecordId::Usage(client_id) => Record::Usage(usage::decode(client_id, body)?),
         RecordId::Meta(name) => Record::Meta { name, value: body.to_vec() },
     })
 }
@@ -73,6 +77,9 @@ struct CredentialV1 {
     #[serde(deserialize_with = "present")]
     expires_at: Option<i64>,
     state: StateV1,
+    /// Not in the first records; one that got lost is asleep.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    armed: BTreeMap<String, i64>,
     secrets: Vec<SecretV1>,
 }
 
@@ -106,6 +113,12 @@ struct SecretV1 {
     created_at: i64,
     #[serde(deserialize_with = "present")]
     retires_at: Option<i64>,
+    /// Not in the first records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    retired: bool,
+    /// Milliseconds; not in the first records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retire_unused: Option<u64>,
     hash: String,
 }
 
@@ -187,6 +200,11 @@ impl Encode for Credential {
                     })
                 }
             },
+            armed: self
+                .armed
+                .iter()
+                .map(|(role, until)| (role.to_string(), until.as_millis()))
+                .collect(),
             secrets: self.secrets.iter().map(SecretV1::from_domain).collect(),
         })
     }
@@ -227,6 +245,11 @@ impl CredentialV1 {
                     CredentialState::Revoked(Revoked { by, at: time(at)?, reason })
                 }
             },
+            armed: self
+                .armed
+                .into_iter()
+                .map(|(role, until)| Ok((RoleId::new(&role)?, time(until)?)))
+                .collect::<Result<_, Fault>>()?,
             secrets: self
                 .secrets
                 .into_iter()
@@ -242,6 +265,8 @@ impl SecretV1 {
             generation: secret.generation,
             created_at: secret.created_at.as_millis(),
             retires_at: secret.retires_at.map(UnixTime::as_millis),
+            retired: secret.retired,
+            retire_unused: secret.retire_unused.map(millis),
             hash: pack(secret.hash.as_bytes()),
         }
     }
@@ -251,6 +276,8 @@ impl SecretV1 {
             generation: self.generation,
             created_at: time(self.created_at)?,
             retires_at: self.retires_at.map(time).transpose()?,
+            retired: self.retired,
+            retire_unused: self.retire_unused.map(Duration::from_millis),
             hash: hash(&self.hash)?,
         })
     }

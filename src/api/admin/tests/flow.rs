@@ -30,12 +30,13 @@ async fn mint_find_show_revoke_and_again() {
         json!({
             "client_id": id, "name": "Nightly sync", "description": "pauses tests",
             "account": "1234", "roles": ["campaign-operator"],
-            "scopes": ["a.b", "campaign.list", "campaign.toggle"], "environments": ["production"],
+            "scopes": ["a.b", "campaign.list", "campaign.toggle"], "extra_scopes": ["a.b"],
+            "armed": [], "environments": ["production"],
             "state": "active", "rate": "100/s", "concurrency": 5, "created_by": "ada",
             "created_at": "2026-11-22T02:20:00Z", "expires_at": "2030-01-01T00:00:00Z",
             "revoked_by": null, "revoked_at": null, "revoked_reason": null, "last_used_at": null,
             "secrets": [{ "generation": 1, "created_at": "2026-11-22T02:20:00Z",
-                "retires_at": null, "last_used_at": null }]
+                "retires_at": null, "retires_unused_for": null, "last_used_at": null }]
         })
     );
     let path = format!("/v1/credentials/{id}");

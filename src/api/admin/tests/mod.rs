@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod flow;
+mod life;
 mod ports;
 mod rights;
 

@@ -1,9 +1,11 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::{ClientId, Scope};
+use crate::store::{Change, codec};
 
 /// Every call, and the least role that it takes; none for all the world.
-fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
+fn calls(id: &str, generation: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
     use AdminRole::{Admin, SuperAdmin, Viewer};
     let minting = json!({ "name": "n", "account": "acme", "roles": ["campaign-viewer"] });
     let one = |rest: &str| format!("/v1/credentials/{id}{rest}");
@@ -11,6 +13,19 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
         ("POST", "/v1/credentials".into(), minting, Some(Admin)),
         ("GET", "/v1/credentials".into(), json!(null), Some(Viewer)),
         ("GET", one(""), json!(null), Some(Viewer)),
+        (
+            "PATCH",
+            one(""),
+            json!({ "roles": ["campaign-operator", "library-cleaner"] }),
+            Some(Admin),
+        ),
+        ("POST", one("/arm"), json!({ "role": "library-cleaner", "for": "15m" }), Some(Admin)),
+        ("POST", one("/disarm"), json!({ "role": "library-cleaner" }), Some(Admin)),
+        ("POST", one("/secrets"), json!({ "retire_old_after": "24h" }), Some(Admin)),
+        ("DELETE", one(&format!("/secrets/{generation}")), json!(null), Some(Admin)),
+        ("GET", one("/impact"), json!(null), Some(Viewer)),
+        ("GET", one("/usage"), json!(null), Some(Viewer)),
+        ("POST", one("/narrow"), json!(null), Some(Admin)),
         ("POST", one("/suspend"), json!({}), Some(Admin)),
         ("POST", one("/resume"), json!({}), Some(Admin)),
         ("POST", one("/revoke"), json!({ "reason": "r" }), Some(Admin)),
@@ -45,7 +60,14 @@ async fn each_role_may_do_what_it_may_and_no_more() {
         (Some(port.admin.as_str()), Some(AdminRole::Admin)),
         (Some(port.super_admin.as_str()), Some(AdminRole::SuperAdmin)),
     ];
-    for (method, path, body, needed) in calls(&id) {
+    let used = codec::Usage {
+        client_id: ClientId::parse(&id).unwrap(),
+        last_used: Vec::new(),
+        scopes: [Scope::new("campaign.list").unwrap()].into(),
+    };
+    let change = Change { guards: Vec::new(), ops: vec![codec::put(&used)] };
+    port.world.store.commit(change).await.unwrap();
+    for (method, path, body, needed) in calls(&id, "1") {
         for (key, role) in keys {
             let head = port.world.store.status().head;
             let answer = port.send(request(method, &path, key, &body.to_string())).await;
@@ -110,7 +132,7 @@ async fn openapi_describes_every_call() {
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    let mut served: Vec<String> = calls("{client_id}")
+    let mut served: Vec<String> = calls("{client_id}", "{generation}")
         .into_iter()
         .map(|(method, path, _, _)| format!("{method} {path}"))
         .collect();

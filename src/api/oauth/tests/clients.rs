@@ -140,7 +140,14 @@ fn either_secret_while_rotating() {
     gateway.change(&client, |credential| {
         let now = credential.created_at;
         credential.secrets[0].retires_at = Some(now.plus(Duration::from_secs(60)));
-        let new = SecretGeneration { generation: 2, created_at: now, retires_at: None, hash };
+        let new = SecretGeneration {
+            generation: 2,
+            created_at: now,
+            retires_at: None,
+            retired: false,
+            retire_unused: None,
+            hash,
+        };
         credential.secrets.push(new);
     });
     let new = Client { id: client.id, secret: "the new one".into() };

@@ -163,10 +163,13 @@ impl Gateway {
             created_at: self.context.now(),
             expires_at: None,
             state: CredentialState::Active,
+            armed: std::collections::BTreeMap::new(),
             secrets: vec![SecretGeneration {
                 generation: 1,
                 created_at: self.context.now(),
                 retires_at: None,
+                retired: false,
+                retire_unused: None,
                 hash: self.context.hasher.hash(&secret),
             }],
         };

@@ -1,0 +1,139 @@
+//! Armed roles: granted dormant, awake for minutes when an administrator says so.
+
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::actor::Actor;
+use super::change_credential::{Changed, Next, UpdateError, change_credential};
+use super::context::Context;
+use super::fault::FieldFault;
+use crate::domain::{Action, ClientId, Credential, RoleId, UnixTime};
+
+/// The longest a role may be armed for.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Until when a role is awake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The role.
+    pub role: RoleId,
+    /// Until when; `None` if it sleeps.
+    pub until: Option<UnixTime>,
+    /// Of the commit that says so.
+    pub revision: u64,
+    /// How many streams and requests in flight were cut.
+    pub streams_closed: usize,
+}
+
+/// Credentials with roles that are armed, to see when their time is over.
+#[derive(Default)]
+pub struct Armed(DashMap<ClientId, Vec<(RoleId, UnixTime)>>);
+
+impl Armed {
+    pub(super) fn put(&self, credential: &Credential) {
+        if credential.armed.is_empty() || credential.changeable().is_err() {
+            self.0.remove(&credential.client_id);
+        } else {
+            let windows = credential.armed.iter().map(|(role, until)| (role.clone(), *until));
+            self.0.insert(credential.client_id, windows.collect());
+        }
+    }
+
+    fn over(&self, now: UnixTime) -> Vec<ClientId> {
+        let over = self.0.iter().filter(|entry| entry.iter().any(|(_, until)| now >= *until));
+        over.map(|entry| *entry.key()).collect()
+    }
+}
+
+/// Wakes an armed role of a credential for a while, from now.
+///
+/// # Errors
+/// See [`UpdateError`]: the role must be an armed one that the credential holds.
+pub async fn arm(
+    ctx: &Context,
+    actor: &Actor,
+    client: ClientId,
+    role: &str,
+    how_long: Duration,
+) -> Result<Window, UpdateError> {
+    if how_long.is_zero() || how_long > LONGEST {
+        let fault = FieldFault::new("for", "must be longer than nothing and at most \"24h\"");
+        return Err(UpdateError::Invalid(vec![fault]));
+    }
+    let step = |credential: &Credential, now: UnixTime| {
+        let role = armable(ctx, credential, role)?;
+        let until = now.plus(how_long);
+        let mut next = credential.clone();
+        next.armed.insert(role.clone(), until);
+        let reason = format!("{role} until {until}");
+        Ok(Next::Changed(Box::new(next), (role, Some(until)), Some(reason)))
+    };
+    window(change_credential(ctx, actor, client, Action::RoleArmed, step).await?)
+}
+
+/// Puts an armed role of a credential to sleep, at once. Asleep it stays.
+///
+/// # Errors
+/// See [`UpdateError`].
+pub async fn disarm(
+    ctx: &Context,
+    actor: &Actor,
+    client: ClientId,
+    role: &str,
+) -> Result<Window, UpdateError> {
+    let step = |credential: &Credential, _: UnixTime| {
+        let role = armable(ctx, credential, role)?;
+        let mut next = credential.clone();
+        if next.armed.remove(&role).is_none() {
+            return Ok(Next::Same((role, None)));
+        }
+        let reason = role.to_string();
+        Ok(Next::Changed(Box::new(next), (role, None), Some(reason)))
+    };
+    window(change_credential(ctx, actor, client, Action::RoleDisarmed, step).await?)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the end of two calls that fail otherwise")]
+fn window(changed: Changed<(RoleId, Option<UnixTime>)>) -> Result<Window, UpdateError> {
+    let Changed { answer: (role, until), revision, ended, .. } = changed;
+    Ok(Window { role, until, revision, streams_closed: ended })
+}
+
+fn armable(ctx: &Context, credential: &Credential, id: &str) -> Result<RoleId, UpdateError> {
+    let world = ctx.world.load();
+    let fault = |text: &str| Err(UpdateError::Invalid(vec![FieldFault::new("role", text)]));
+    match world.roles().iter().find(|role| role.id.as_str() == id) {
+        None => fault("is no role of this gateway"),
+        Some(role) if !role.armed => fault("is no armed role: it always counts"),
+        Some(role) if !credential.roles.contains(&role.id) => {
+            fault("is not held by the credential")
+        }
+        Some(role) => Ok(role.id.clone()),
+    }
+}
+
+/// Takes windows that are over off their credentials, for the trail. Gives their
+/// roles. That the roles count no more does not wait for this.
+pub async fn lapse(ctx: &Context) -> Vec<RoleId> {
+    let mut lapsed = Vec::new();
+    for client in ctx.memory.armed.over(ctx.now()) {
+        let step = |credential: &Credential, now: UnixTime| {
+            let over = credential.armed.iter().filter(|(_, until)| now >= **until);
+            let over: Vec<RoleId> = over.map(|(role, _)| role.clone()).collect();
+            if over.is_empty() {
+                return Ok(Next::Same(over));
+            }
+            let mut next = credential.clone();
+            next.armed.retain(|_, until| now < *until);
+            let reason = over.iter().map(RoleId::as_str).collect::<Vec<_>>().join(" ");
+            Ok(Next::Changed(Box::new(next), over, Some(reason)))
+        };
+        let gateway = Actor::gateway();
+        match change_credential(ctx, &gateway, client, Action::RoleLapsed, step).await {
+            Ok(changed) => lapsed.extend(changed.answer),
+            Err(error) => tracing::warn!(%client, %error, "a lapse was not written down yet"),
+        }
+    }
+    lapsed
+}
