@@ -19,7 +19,7 @@ const SECRETS: &[Column] = &[
     ("GENERATION", "generation"),
     ("CREATED", "created_at"),
     ("RETIRES", "retires_at"),
-    ("UNUSED FOR", "retires_unused_for"),
+    ("RETIRES UNUSED FOR", "retires_unused_for"),
     ("LAST USED", "last_used_at"),
 ];
 
