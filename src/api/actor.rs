@@ -1,7 +1,9 @@
 //! The proof of who calls. A handler takes it as an argument, so one that
 //! forgets to ask for it does not have it: what it hands to a use case.
 
-use axum::extract::FromRequestParts;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header;
 use axum::http::request::Parts;
 
@@ -47,6 +49,12 @@ proof! {
     SuperAdmin, AdminRole::SuperAdmin
 }
 
+/// From where the call came. The listener always says; a router without one, as
+/// in a test, does not.
+pub(crate) fn source(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}
+
 fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(|| ApiError::unauthorized(false))?;
@@ -60,5 +68,9 @@ fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Act
     if admin.role < needed {
         return Err(ApiError::forbidden(needed.as_str()));
     }
-    Ok(Actor::administrator(&admin))
+    let actor = Actor::administrator(&admin);
+    Ok(match source(parts) {
+        Some(address) => actor.calling_from(address),
+        None => actor,
+    })
 }

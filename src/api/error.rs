@@ -122,6 +122,14 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text).because(why)
     }
 
+    /// 503: the store can't be read.
+    pub(crate) fn unreadable(why: impl ToString) -> Self {
+        let text = "The store can't be read right now. Try again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+            .with(header::RETRY_AFTER, RETRY_AFTER)
+            .because(why)
+    }
+
     /// The JSON answer. Called once, where the failure is also logged.
     pub(super) fn render(&self, request_id: &str) -> Response {
         let failure = &self.0;

@@ -194,6 +194,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
             let end = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
             let served = axum::serve(listener, app).with_graceful_shutdown(end).await;
             if let Err(error) = served {
                 tracing::error!(%error, "a listener ended");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actor::{Actor, RESERVED};
 use super::change::{ChangeError, Outcome, Plan, commit, written};
 use super::context::Context;
-use crate::domain::{Action, AdminKey, AdminName, AdminRole, Administrator, EntropyError};
+use crate::domain::{Action, AdminKey, AdminName, AdminRole, Administrator, Changes, EntropyError};
 use crate::store::Guard;
 use crate::store::codec::{self, AtRest};
 
@@ -68,7 +68,8 @@ pub async fn create_admin(
             now,
             Action::AdminCreated,
             name.to_string(),
-            Some(format!("role {role}")),
+            None,
+            Changes::new().made("role", role),
         );
         Ok(Plan::Commit(change, CreatedAdmin { admin: Arc::new(admin), key }))
     });

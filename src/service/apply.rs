@@ -116,6 +116,7 @@ impl Memory {
                 self.trail.put(revision, line);
                 0
             }
+            Record::AuditHead => 0,
             Record::Meta { name, value } => {
                 if !self.ledger.put_meta(&name, &value) {
                     self.meta.lock().insert(name, value);

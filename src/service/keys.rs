@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Memory;
-use crate::domain::{Action, AuditEntry, Clock, Entropy, Kid, SecretText, UnixTime};
+use crate::domain::{Action, AuditEntry, Changes, Clock, Entropy, Kid, SecretText, UnixTime};
 use crate::store::codec::{self, StoredKey};
 use crate::store::{Change, CommitError, Guard, Op, Store};
 use crate::token::{Algorithm, KeyError, Keyring, SealError, Sealer, SigningKey, generate};
@@ -201,13 +201,21 @@ fn make(
     let entry = AuditEntry {
         at,
         actor: ACTOR.to_owned(),
+        source: ACTOR.to_owned(),
         action: Action::KeyCreated,
         target: kid.to_string(),
         reason: Some(why),
+        changes: Changes::new().made("algorithm", algorithm).into_vec(),
     };
     let algorithm = algorithm.as_str().to_owned();
     change.guards.push(Guard::Absent(codec::key::signing_key(&kid)));
-    change.ops.push(codec::put(&StoredKey { kid, algorithm, created_at: at, sealed }));
+    change.ops.push(codec::put(&StoredKey {
+        kid,
+        algorithm,
+        created_at: at,
+        activates_at: at,
+        sealed,
+    }));
     change.ops.push(codec::audit(&entry));
     Ok(key)
 }

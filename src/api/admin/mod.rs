@@ -57,6 +57,7 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/me", get(catalogue::me))
         .route("/v1/admins", post(admins::create).get(admins::list))
         .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))

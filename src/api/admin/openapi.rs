@@ -25,7 +25,7 @@ use crate::api::ops;
         revocations::revoke,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list,
-        audit::list, explain::explain,
+        audit::list, audit::verify, explain::explain,
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
@@ -75,7 +75,8 @@ impl Modify for Errors {
         document.security = Some(vec![SecurityRequirement::new("admin_key", Vec::<String>::new())]);
         let keyed = |path: &str| path.starts_with("/v1/");
         for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| keyed(path)) {
-            let operations = [(&mut item.get, "GET"), (&mut item.post, "POST")];
+            let operations =
+                [(&mut item.get, "GET"), (&mut item.post, "POST"), (&mut item.delete, "DELETE")];
             for (operation, method) in operations {
                 let Some(operation) = operation else { continue };
                 let responses = &mut operation.responses.responses;
@@ -85,8 +86,12 @@ impl Modify for Errors {
                         responses.entry(status.to_owned()).or_insert(RefOr::T(response));
                     }
                 }
-                if let Some(RefOr::T(conflict)) = responses.get_mut("409") {
-                    *conflict = error("conflict", &conflict.description, false);
+                for (status, code) in [("409", "conflict"), ("503", "unavailable")] {
+                    if let Some(RefOr::T(told)) = responses.get_mut(status)
+                        && told.content.is_empty()
+                    {
+                        *told = error(code, &told.description, false);
+                    }
                 }
             }
         }

@@ -25,6 +25,8 @@ pub enum RecordId {
     Administrator(AdminName),
     /// An audit entry, by the commit it came with.
     Audit(Revision),
+    /// The end of the chain of audit entries.
+    AuditHead,
     /// A small thing of the gateway's own.
     Meta(String),
 }
@@ -78,8 +80,9 @@ pub fn meta(name: &str) -> Key {
     join(META, name.as_bytes())
 }
 
-/// What audit keys begin with, for [`crate::store::Op::Append`].
-pub(super) fn audit_prefix() -> Key {
+/// What audit keys begin with, for [`crate::store::Op::Append`]; and where the
+/// head of their chain lies.
+pub fn audit_prefix() -> Key {
     Key(AUDIT.to_vec())
 }
 
@@ -118,6 +121,9 @@ pub(super) fn parse(key: &Key) -> Option<RecordId> {
         return Some(RecordId::Administrator(AdminName::new(text(rest)?).ok()?));
     }
     if let Some(rest) = bytes.strip_prefix(AUDIT) {
+        if rest.is_empty() {
+            return Some(RecordId::AuditHead);
+        }
         return Some(RecordId::Audit(Revision::from_be_bytes(rest.try_into().ok()?)));
     }
     let rest = bytes.strip_prefix(META)?;

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::digest::{Digest, hash_entry, open_value, seal_value};
@@ -12,7 +14,7 @@ use super::folder::Folder;
 use super::quiet::quietly;
 use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
-use crate::store::plan::{Refusal, plan};
+use crate::store::plan::{self, Refusal, plan};
 use crate::store::{Change, Committed, Effect, Entry, Key, Revision, StoreError};
 
 /// Where the digest lies, apart from all entries.
@@ -219,15 +221,48 @@ impl Engine {
         let Some((revision, _)) = open_value(&stored) else {
             return Err(format!("what lies under {key:?} is too short"));
         };
-        Ok(Some(Held { revision, hash: hash_entry(&raw, &stored) }))
+        let value = stored.get(8..).unwrap_or_default().into();
+        Ok(Some(Held { revision, hash: hash_entry(&raw, &stored), value }))
+    }
+
+    /// Up to `limit` entries under a prefix, behind `after`.
+    pub(super) fn page(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let fault = |fault: Fault| StoreError::Io(fault.what());
+        let start = after.map_or_else(
+            || Bound::Included(raw_key(prefix)),
+            |after| Bound::Excluded(raw_key(after)),
+        );
+        let range = (start, Bound::Unbounded);
+        let mut entries = self.db.with(|db| Ok(db.range::<Vec<u8>, _>(range))).map_err(fault)?;
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let next = self.db.with(|_| entries.next().transpose()).map_err(fault)?;
+            let Some((key, stored)) = next else { break };
+            let Some(key) = key.strip_prefix(&[ENTRY_PREFIX]) else { break };
+            if !key.starts_with(&prefix.0) {
+                break;
+            }
+            let key = Key(key.to_vec());
+            let Some((revision, value)) = open_value(&stored) else {
+                return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
+            };
+            page.push(Entry { key, value: value.to_vec(), revision });
+        }
+        Ok(page)
     }
 }
 
 /// What lies under a key.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Held {
     revision: Revision,
     hash: u128,
+    value: Arc<[u8]>,
 }
 
 /// Changes that will be written together. Each sees the ones before it.
@@ -250,7 +285,10 @@ impl Group<'_> {
     /// [`Refusal::Read`] the whole group must be given up.
     pub(super) fn add(&mut self, change: Change) -> Result<Committed, Refusal<String>> {
         let revision = self.digest.sequence + 1;
-        let effects = plan(change, revision, |key| Ok(self.look(key)?.map(|held| held.revision)))?;
+        let effects = plan(change, revision, |key| {
+            let held = self.look(key)?;
+            Ok(held.map(|Held { revision, value, .. }| plan::Held { revision, value }))
+        })?;
         for effect in &effects {
             let (key, value) = match effect {
                 Effect::Put(entry) => (&entry.key, Some(&entry.value)),
@@ -265,7 +303,7 @@ impl Group<'_> {
                 let hash = hash_entry(&raw, &stored);
                 self.digest.add(hash);
                 self.batch.insert(raw.as_slice(), stored);
-                Held { revision, hash }
+                Held { revision, hash, value: value.as_slice().into() }
             });
             if held.is_none() {
                 self.batch.remove(raw);
@@ -284,10 +322,10 @@ impl Group<'_> {
 
     fn look(&mut self, key: &Key) -> Result<Option<Held>, String> {
         if let Some(held) = self.held.get(key) {
-            return Ok(*held);
+            return Ok(held.clone());
         }
         let held = self.engine.look(key)?;
-        self.held.insert(key.clone(), held);
+        self.held.insert(key.clone(), held.clone());
         Ok(held)
     }
 }

@@ -24,6 +24,7 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
         ("GET", "/v1/routes".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/me".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/audit".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/audit/verify".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
