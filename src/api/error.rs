@@ -3,6 +3,8 @@
 //! A handler makes an [`ApiError`]; [`super::frame`] turns it into JSON, because
 //! only it knows the request's id.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -96,6 +98,15 @@ impl ApiError {
     pub(crate) fn forbidden(needed: &str) -> Self {
         let text = format!("This takes an administrator with the role {needed}.");
         Self::new(StatusCode::FORBIDDEN, "forbidden", text)
+    }
+
+    /// 429: too many wrong keys from there.
+    pub(crate) fn slowed(wait: Duration) -> Self {
+        let text = "Too many wrong keys came from this address; see Retry-After.";
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text);
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        error.0.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        error
     }
 
     /// 404: nothing of that name.
@@ -206,6 +217,10 @@ impl From<AdminError> for ApiError {
             }
             AdminError::NameReserved => {
                 Self::fields(vec![FieldFault::new("name", "is reserved; choose another one")])
+            }
+            AdminError::Unknown => Self::not_found("There is no such administrator."),
+            AdminError::LastSuperAdmin => {
+                Self::conflict("The last super-admin stays: make another one first.")
             }
             AdminError::Entropy(error) => Self::internal(error),
             AdminError::Change(error) => error.into(),

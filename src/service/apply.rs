@@ -109,7 +109,7 @@ impl Memory {
                 0
             }
             Record::Administrator(admin) => {
-                self.admins.put(admin);
+                self.admins.put(admin, entry.revision);
                 0
             }
             Record::Audit(revision, line) => {

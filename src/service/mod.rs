@@ -18,6 +18,7 @@ mod directory;
 mod explain;
 mod fault;
 mod issue_credential;
+mod key_guard;
 pub mod keys;
 mod ledger;
 mod mint_token;
@@ -37,7 +38,7 @@ mod trail;
 pub use activity::Activity;
 pub use actor::Actor;
 pub use admin_book::AdminBook;
-pub use admins::{AdminError, CreatedAdmin, authenticate_admin, create_admin};
+pub use admins::{AdminError, CreatedAdmin, authenticate_admin, create_admin, remove_admin};
 pub use apply::{LoadError, Memory};
 pub use audit::audit;
 pub use audit_chain::{BrokenLink, ChainReport, verify_audit};
@@ -51,6 +52,7 @@ pub use fault::FieldFault;
 pub use issue_credential::{
     CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
 };
+pub use key_guard::KeyGuard;
 pub use ledger::{First, Ledger};
 pub use mint_token::{BadLifetime, Lifetime, MintRefusal, Minted, mint_token};
 pub use rates::Rates;

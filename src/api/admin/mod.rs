@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::error::ApiError;
 use super::frame::framed;
@@ -25,7 +25,7 @@ use super::ops::health;
 use super::readiness::Readiness;
 use crate::domain::ClientId;
 use crate::metrics::Metrics;
-use crate::service::{Context, Receipt};
+use crate::service::{Context, KeyGuard, Receipt};
 
 pub use explain::explanation;
 pub use openapi::openapi;
@@ -33,6 +33,7 @@ pub use openapi::openapi;
 /// What handlers work with.
 pub(crate) struct AdminState {
     pub(crate) context: Arc<Context>,
+    pub(crate) guard: KeyGuard,
     metrics: Metrics,
 }
 
@@ -56,12 +57,13 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/routes", get(catalogue::routes))
         .route("/v1/me", get(catalogue::me))
         .route("/v1/admins", post(admins::create).get(admins::list))
+        .route("/v1/admins/{name}", delete(admins::remove))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
-        .with_state(Arc::new(AdminState { context, metrics }));
+        .with_state(Arc::new(AdminState { context, guard: KeyGuard::default(), metrics }));
     framed(router, u64::from_be_bytes(start))
 }
 
@@ -75,6 +77,11 @@ enum Kind {
 }
 
 impl AdminState {
+    /// Counts a key that is none of ours.
+    pub(crate) fn count_wrong_key(&self) {
+        self.metrics.admin_auth_failures.inc();
+    }
+
     /// Counts what was revoked now, not what had been before.
     fn count(&self, kind: Kind, receipt: &Receipt) {
         let label = match kind {

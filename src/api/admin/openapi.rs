@@ -24,7 +24,7 @@ use crate::api::ops;
         lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
         revocations::revoke,
         catalogue::roles, catalogue::routes, catalogue::me,
-        admins::create, admins::list,
+        admins::create, admins::list, admins::remove,
         audit::list, audit::verify, explain::explain,
         ops::alive, ops::ready, describe,
     ),
@@ -36,18 +36,19 @@ struct AdminApi;
 /// What any call may answer, so that no handler has to repeat it.
 struct Errors;
 
-const ERRORS: [(&str, &str, &str, &str); 7] = [
+const ERRORS: [(&str, &str, &str, &str); 8] = [
     ("400", "invalid_request", "The body is not one JSON object with unique keys", "POST"),
     ("401", "unauthorized", "No admin key, or an unknown one", ""),
     ("403", "forbidden", "The administrator's role does not suffice", ""),
     ("404", "not_found", "There is no such thing", ""),
     ("413", "content_too_large", "The body is longer than 64 KiB", "POST"),
     ("422", "invalid_fields", "Some fields or parameters are not valid", ""),
+    ("429", "rate_limited", "Too many wrong keys came from this address; see Retry-After", ""),
     (
         "503",
         "unavailable",
         "The store took no change, or did not say; it is safe to ask again",
-        "POST",
+        "POST DELETE",
     ),
 ];
 
@@ -81,7 +82,7 @@ impl Modify for Errors {
                 let Some(operation) = operation else { continue };
                 let responses = &mut operation.responses.responses;
                 for (status, code, text, only) in ERRORS {
-                    if only.is_empty() || only == method {
+                    if only.is_empty() || only.contains(method) {
                         let response = error(code, text, status == "422");
                         responses.entry(status.to_owned()).or_insert(RefOr::T(response));
                     }

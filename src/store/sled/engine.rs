@@ -1,10 +1,11 @@
 //! sled behind its fences: opened twice, compared with what must be in it, and
 //! written in one batch, one flush and two syncs for each group of changes.
 
+mod read;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::quiet::quietly;
 use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
 use crate::store::plan::{self, Refusal, plan};
-use crate::store::{Change, Committed, Effect, Entry, Key, Revision, StoreError};
+use crate::store::{Change, Committed, Effect, Key, Revision};
 
 /// Where the digest lies, apart from all entries.
 const DIGEST_KEY: &[u8] = b"d";
@@ -187,29 +188,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Visits every entry in the order of keys.
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(Entry)) -> Result<Revision, StoreError> {
-        let fault = |fault: Fault| StoreError::Io(fault.what());
-        let mut count = 0;
-        let mut entries = self.db.with(|db| Ok(db.scan_prefix([ENTRY_PREFIX]))).map_err(fault)?;
-        while let Some((key, stored)) =
-            self.db.with(|_| entries.next().transpose()).map_err(fault)?
-        {
-            let (Some((_, key)), Some((revision, value))) =
-                (key.split_first(), open_value(&stored))
-            else {
-                return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
-            };
-            count += 1;
-            visit(Entry { key: Key(key.to_vec()), value: value.to_vec(), revision });
-        }
-        if count != self.digest.count {
-            let expected = self.digest.count;
-            return Err(StoreError::Damaged(format!("{count} of {expected} entries are there")));
-        }
-        Ok(self.digest.sequence)
-    }
-
     /// Reads what the ledger of a group needs to know of a key. The revision stands
     /// before each value: a map of all keys in memory would cost some 80 bytes a key
     /// and could drift, and the sum needs the old value's hash in any case.
@@ -223,37 +201,6 @@ impl Engine {
         };
         let value = stored.get(8..).unwrap_or_default().into();
         Ok(Some(Held { revision, hash: hash_entry(&raw, &stored), value }))
-    }
-
-    /// Up to `limit` entries under a prefix, behind `after`.
-    pub(super) fn page(
-        &self,
-        prefix: &Key,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let fault = |fault: Fault| StoreError::Io(fault.what());
-        let start = after.map_or_else(
-            || Bound::Included(raw_key(prefix)),
-            |after| Bound::Excluded(raw_key(after)),
-        );
-        let range = (start, Bound::Unbounded);
-        let mut entries = self.db.with(|db| Ok(db.range::<Vec<u8>, _>(range))).map_err(fault)?;
-        let mut page = Vec::new();
-        while page.len() < limit {
-            let next = self.db.with(|_| entries.next().transpose()).map_err(fault)?;
-            let Some((key, stored)) = next else { break };
-            let Some(key) = key.strip_prefix(&[ENTRY_PREFIX]) else { break };
-            if !key.starts_with(&prefix.0) {
-                break;
-            }
-            let key = Key(key.to_vec());
-            let Some((revision, value)) = open_value(&stored) else {
-                return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
-            };
-            page.push(Entry { key, value: value.to_vec(), revision });
-        }
-        Ok(page)
     }
 }
 

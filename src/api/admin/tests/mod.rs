@@ -1,5 +1,6 @@
 //! The admin port through its router, over a real memory store.
 
+mod administrators;
 mod bad_input;
 mod flow;
 mod ports;

@@ -27,6 +27,7 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
         ("GET", "/v1/audit/verify".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
+        ("DELETE", "/v1/admins/{name}".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
         ("GET", "/healthz".into(), json!(null), None),
         ("GET", "/readyz".into(), json!(null), None),
@@ -49,6 +50,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     for (method, path, body, needed) in calls(&id) {
         for (key, role) in keys {
             let head = port.world.store.status().head;
+            let path = path.replace("{name}", "n");
             let answer = port.send(request(method, &path, key, &body.to_string())).await;
             let told = format!("{method} {path} as {role:?}: {}", answer.text);
             match needed {
