@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::service::keys::RotateError;
 use crate::service::{AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError};
 
 /// Seconds after which a store that is away is worth another try.
@@ -224,6 +225,19 @@ impl From<AdminError> for ApiError {
             }
             AdminError::Entropy(error) => Self::internal(error),
             AdminError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotateError> for ApiError {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::OperatorsKey => Self::conflict(
+                "The configuration gives the signing key (oauth.signing_key_file): put another \
+                 one there and restart.",
+            ),
+            RotateError::Make(error) => Self::internal(error),
+            RotateError::Change(error) => error.into(),
         }
     }
 }

@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, sweep};
+use crate::service::{Context, keys, sweep};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
+const TEND_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Cuts requests whose token has run out.
@@ -33,6 +34,19 @@ pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         while let Ok(1..) = sweep(&context).await {}
+    }
+}
+
+/// Takes signing keys into and out of use when their time has come.
+pub(super) async fn tend_keys(context: Arc<Context>) {
+    let mut told = false;
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let outcome = keys::retire(&context).await;
+        if let (Err(error), false) = (&outcome, told) {
+            tracing::warn!(%error, "a signing key whose time is over can't be removed yet");
+        }
+        told = outcome.is_err();
     }
 }
 

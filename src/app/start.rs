@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::background::{cut_expired, gather, sweep_again_and_again};
+use super::background::{cut_expired, gather, sweep_again_and_again, tend_keys};
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::seal_file::SealFileError;
 use super::state::{blocking, context, load, open_store};
@@ -202,6 +202,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         });
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
+    beside.spawn(tend_keys(Arc::clone(&context)));
     beside.spawn(sweep_again_and_again(Arc::clone(&context)));
     let watched = Arc::clone(&plane);
     beside.spawn(async move { watched.watch_upstreams().await });
@@ -259,7 +260,6 @@ impl Running {
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         refuse_what_is_not_built(&config)?;
-        let keys = Arc::clone(self.context.world.load().keys());
         let settings = edge_settings(
             &config.server,
             &config.oauth,
@@ -268,10 +268,18 @@ impl Running {
             &self.counters,
         )
         .await?;
-        let world = snapshot(&config.oauth, config.roles, config.routes, keys);
+        let keys = Arc::clone(self.context.world.load().keys());
+        let new = Arc::new(snapshot(&config.oauth, config.roles, config.routes, keys));
         self.plane.reload(settings);
         self.context.minting.store(Arc::new(minting(&config.oauth)));
-        self.context.world.store(Arc::new(world));
+        // The keys may have been rotated meanwhile.
+        self.context.world.rcu(|old| {
+            if Arc::ptr_eq(old.keys(), new.keys()) {
+                Arc::clone(&new)
+            } else {
+                Arc::new(new.with_keys(Arc::clone(old.keys())))
+            }
+        });
         Ok(())
     }
 

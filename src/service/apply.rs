@@ -176,6 +176,7 @@ impl Memory {
                 }
             }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
+            Ok(RecordId::SigningKey(kid)) => self.keys.lock().retain(|key| key.kid != kid),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a removed key can't be read"),
         }

@@ -5,6 +5,7 @@ mod audit;
 mod catalogue;
 mod credentials;
 mod explain;
+mod keys;
 mod lifecycle;
 mod openapi;
 mod revocations;
@@ -58,6 +59,8 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/me", get(catalogue::me))
         .route("/v1/admins", post(admins::create).get(admins::list))
         .route("/v1/admins/{name}", delete(admins::remove))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/keys/rotate", post(keys::rotate))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))

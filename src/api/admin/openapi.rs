@@ -7,7 +7,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
-use super::{admins, audit, catalogue, credentials, explain, lifecycle, revocations};
+use super::{admins, audit, catalogue, credentials, explain, keys, lifecycle, revocations};
 use crate::api::error::ErrorBody;
 use crate::api::ops;
 
@@ -25,6 +25,7 @@ use crate::api::ops;
         revocations::revoke,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
+        keys::list, keys::rotate,
         audit::list, audit::verify, explain::explain,
         ops::alive, ops::ready, describe,
     ),

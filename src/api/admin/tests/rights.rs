@@ -28,6 +28,8 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
         ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
         ("DELETE", "/v1/admins/{name}".into(), json!(null), Some(SuperAdmin)),
+        ("GET", "/v1/keys".into(), json!(null), Some(Viewer)),
+        ("POST", "/v1/keys/rotate".into(), json!({}), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
         ("GET", "/healthz".into(), json!(null), None),
         ("GET", "/readyz".into(), json!(null), None),
@@ -39,6 +41,7 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
 async fn each_role_may_do_what_it_may_and_no_more() {
     let port = Port::new().await;
     port.readiness.ready();
+    port.world.keep_key().await;
     let id = port.world.credential("a").await.credential.client_id.to_string();
     let keys = [
         (None, None),
