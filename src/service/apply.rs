@@ -172,7 +172,7 @@ impl Memory {
             Ok(RecordId::RevokedToken { hour, jti }) => {
                 let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
                 if self.revoked.forget_token(jti, end) {
-                    self.ledger.forget_token(jti);
+                    self.ledger.forget_token(hour, jti);
                 }
             }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),

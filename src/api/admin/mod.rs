@@ -53,7 +53,7 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/credentials/{client_id}/revoke", post(lifecycle::revoke))
         .route("/v1/credentials/{client_id}/suspend", post(lifecycle::suspend))
         .route("/v1/credentials/{client_id}/resume", post(lifecycle::resume))
-        .route("/v1/revocations", post(revocations::revoke))
+        .route("/v1/revocations", post(revocations::revoke).get(revocations::list))
         .route("/v1/roles", get(catalogue::roles))
         .route("/v1/routes", get(catalogue::routes))
         .route("/v1/me", get(catalogue::me))

@@ -22,7 +22,7 @@ use crate::api::ops;
     paths(
         credentials::mint, credentials::list, credentials::show,
         lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
-        revocations::revoke,
+        revocations::revoke, revocations::list,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
         keys::list, keys::rotate,

@@ -47,7 +47,12 @@ pub fn credential(id: &ClientId) -> Key {
 
 /// Of a revoked token. The hour comes first: what expires together lies together.
 pub fn revoked_token(expires_at: UnixTime, jti: &Jti) -> Key {
-    let mut rest = hour_of(expires_at).to_be_bytes().to_vec();
+    revoked_token_in(hour_of(expires_at), jti)
+}
+
+/// Of a revoked token whose hour is known.
+pub fn revoked_token_in(hour: u32, jti: &Jti) -> Key {
+    let mut rest = hour.to_be_bytes().to_vec();
     rest.extend_from_slice(jti.as_bytes());
     join(TOKEN, &rest)
 }
@@ -87,7 +92,7 @@ pub fn audit_prefix() -> Key {
 }
 
 /// The hour since the epoch; year 9999 fits with room to spare.
-pub(super) fn hour_of(at: UnixTime) -> u32 {
+pub fn hour_of(at: UnixTime) -> u32 {
     u32::try_from(at.as_secs() / 3600).unwrap_or(u32::MAX)
 }
 

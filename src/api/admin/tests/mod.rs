@@ -4,6 +4,7 @@ mod administrators;
 mod bad_input;
 mod flow;
 mod ports;
+mod revoked;
 mod rights;
 
 use axum::Router;

@@ -20,6 +20,7 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
             json!({ "jti": "6f9619ff-8b86-4011-b42d-00c04fc964ff" }),
             Some(Admin),
         ),
+        ("GET", "/v1/revocations".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/roles".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/routes".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/me".into(), json!(null), Some(Viewer)),
