@@ -149,6 +149,11 @@ impl AdminPort {
         self.ask(Method::POST, path, Some(body))
     }
 
+    /// `DELETE`.
+    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, path, None)
+    }
+
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.send(method, &url, Some(self.key.expose()), body);
@@ -199,6 +204,7 @@ fn refusal(answer: &Answer) -> String {
         401 => {
             words.push_str(&format!("\n{KEY_VARIABLE} holds a key that this gateway does not know"))
         }
+        429 => words.push_str("\nwait a little; wrong keys slow this machine's address down"),
         403 => words.push_str("\nask an administrator with a higher role"),
         _ => {}
     }
