@@ -57,7 +57,7 @@ pub use key_guard::KeyGuard;
 pub use ledger::{First, Ledger};
 pub use mint_token::{BadLifetime, Lifetime, MintRefusal, Minted, mint_token};
 pub use rates::Rates;
-pub use revocations::{Revocation, RevocationKind, list_revocations};
+pub use revocations::{Revocation, RevocationKind, RevocationPage, list_revocations};
 pub use revoke::{Receipt, RevokeError, revoke_credential};
 pub use revoke_token::{TokenRef, revoke_token};
 pub use search::{Filter, search};

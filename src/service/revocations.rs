@@ -24,6 +24,9 @@ pub enum Revocation {
     CutOff(CutOff),
 }
 
+/// Some of them, each with its commit, and where to go on, if there are more.
+pub type RevocationPage = (Vec<(Revision, Revocation)>, Option<Revision>);
+
 /// Up to `limit` from before `before`, and where to go on, if there are more.
 /// Blocks while it reads.
 ///
@@ -34,7 +37,7 @@ pub fn list_revocations(
     kind: Option<RevocationKind>,
     before: Option<Revision>,
     limit: usize,
-) -> Result<(Vec<(Revision, Revocation)>, Option<Revision>), StoreError> {
+) -> Result<RevocationPage, StoreError> {
     let wanted = |place: &Place| match kind {
         None => true,
         Some(RevocationKind::Token) => matches!(place, Place::Token(..)),

@@ -15,6 +15,7 @@ mod harness;
 mod judging;
 mod malformed;
 mod n8n;
+mod openapi;
 mod process;
 mod raw;
 mod revocation;
