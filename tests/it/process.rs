@@ -242,7 +242,7 @@ async fn a_damaged_store_is_refused_with_the_way_out() {
     let whole = std::fs::read(&db).unwrap();
     let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
     let damages: [(&str, Vec<u8>); 3] = [
-        ("a cut file", whole[..whole.len() / 2].to_vec()),
+        ("a cut file", whole[..used / 2].to_vec()),
         ("an empty file", Vec::new()),
         (
             "garbage",
