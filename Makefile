@@ -10,6 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
 CARGO ?= cargo
 N8N := tests/clients/n8n
 N8N_INSTALLED := $(N8N)/node_modules/.package-lock.json
+SCHEMATHESIS := target/tools/schemathesis
+SCHEMATHESIS_INSTALLED := $(SCHEMATHESIS)/bin/st
 LOG := target/install.log
 
 # Installs Debian packages without asking: as root, or where sudo needs no password.
@@ -30,7 +32,7 @@ demo: build-tools
 	@echo "Building portcullis; the first time takes some minutes."
 	@exec $(CARGO) run --quiet --locked -- demo $(ARGS)
 
-test: build-tools $(N8N_INSTALLED)
+test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED)
 	@echo "Building and testing; the first time takes some minutes."
 	@$(CARGO) test --quiet --locked
 
@@ -81,4 +83,15 @@ $(N8N_INSTALLED): $(N8N)/package-lock.json
 	echo "Installing n8n-nodes-abtasty from npm: a client that the tests drive through the gateway."; \
 	{ npm ci --prefix $(N8N) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "n8n-nodes-abtasty could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+# Without it that one test is skipped, but not where CI is set.
+$(SCHEMATHESIS_INSTALLED): tests/clients/schemathesis/requirements.txt
+	@mkdir -p target
+	@python3 -c 'import ensurepip' 2>/dev/null || { \
+		echo "Installing python3-venv: a test drives a program that is published on PyPI."; \
+		$(call apt-install,python3 python3-venv); }; \
+	echo "Installing schemathesis from PyPI: it tests the admin port against its description."; \
+	{ python3 -m venv $(SCHEMATHESIS) && $(SCHEMATHESIS)/bin/pip install --quiet -r $< && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "schemathesis could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]

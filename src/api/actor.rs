@@ -1,13 +1,16 @@
 //! The proof of who calls. A handler takes it as an argument, so one that
 //! forgets to ask for it does not have it: what it hands to a use case.
 
-use axum::extract::FromRequestParts;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header;
 use axum::http::request::Parts;
 
 use super::admin::Shared;
 use super::error::ApiError;
-use crate::domain::AdminRole;
+use crate::domain::{AdminRole, Administrator};
 use crate::service::{Actor, authenticate_admin};
 
 macro_rules! proof {
@@ -47,6 +50,32 @@ proof! {
     SuperAdmin, AdminRole::SuperAdmin
 }
 
+/// From where the call came. The listener always says; a router without one, as
+/// in a test, does not.
+pub(crate) fn source(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}
+
+/// The administrator of a key that came from `source`. Wrong keys are counted,
+/// and slow their source down.
+pub(crate) fn know(
+    shared: &Shared,
+    source: Option<IpAddr>,
+    key: Option<&str>,
+) -> Result<Arc<Administrator>, ApiError> {
+    let now = shared.context.now();
+    if let Some(wait) = source.and_then(|source| shared.guard.check(source, now).err()) {
+        return Err(ApiError::slowed(wait));
+    }
+    key.and_then(|key| authenticate_admin(&shared.context, key)).ok_or_else(|| {
+        shared.count_wrong_key();
+        if let Some(source) = source {
+            shared.guard.failed(source, now);
+        }
+        ApiError::unauthorized(true)
+    })
+}
+
 fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(|| ApiError::unauthorized(false))?;
@@ -55,10 +84,13 @@ fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Act
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
     let key = key.filter(|_| values.next().is_none());
-    let admin = key.and_then(|key| authenticate_admin(&shared.context, key));
-    let admin = admin.ok_or_else(|| ApiError::unauthorized(true))?;
+    let admin = know(shared, source(parts), key)?;
     if admin.role < needed {
         return Err(ApiError::forbidden(needed.as_str()));
     }
-    Ok(Actor::administrator(&admin))
+    let actor = Actor::administrator(&admin);
+    Ok(match source(parts) {
+        Some(address) => actor.calling_from(address),
+        None => actor,
+    })
 }

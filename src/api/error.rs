@@ -3,11 +3,14 @@
 //! A handler makes an [`ApiError`]; [`super::frame`] turns it into JSON, because
 //! only it knows the request's id.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::service::keys::RotateError;
 use crate::service::{
     AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError, UpdateError,
 };
@@ -100,6 +103,15 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", text)
     }
 
+    /// 429: too many wrong keys from there.
+    pub(crate) fn slowed(wait: Duration) -> Self {
+        let text = "Too many wrong keys came from this address; see Retry-After.";
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text);
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        error.0.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        error
+    }
+
     /// 404: nothing of that name.
     pub(crate) fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", text)
@@ -122,6 +134,14 @@ impl ApiError {
     pub(crate) fn internal(why: impl ToString) -> Self {
         let text = "The gateway failed to answer.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", text).because(why)
+    }
+
+    /// 503: the store can't be read.
+    pub(crate) fn unreadable(why: impl ToString) -> Self {
+        let text = "The store can't be read right now. Try again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+            .with(header::RETRY_AFTER, RETRY_AFTER)
+            .because(why)
     }
 
     /// The JSON answer. Called once, where the failure is also logged.
@@ -217,8 +237,25 @@ impl From<AdminError> for ApiError {
             AdminError::NameReserved => {
                 Self::fields(vec![FieldFault::new("name", "is reserved; choose another one")])
             }
+            AdminError::Unknown => Self::not_found("There is no such administrator."),
+            AdminError::LastSuperAdmin => {
+                Self::conflict("The last super-admin stays: make another one first.")
+            }
             AdminError::Entropy(error) => Self::internal(error),
             AdminError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotateError> for ApiError {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::OperatorsKey => Self::conflict(
+                "The configuration gives the signing key (oauth.signing_key_file): put another \
+                 one there and restart.",
+            ),
+            RotateError::Make(error) => Self::internal(error),
+            RotateError::Change(error) => error.into(),
         }
     }
 }

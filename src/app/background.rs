@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, keep_usage, lapse, retire_unused, sweep};
+use crate::service::{Context, keep_usage, keys, lapse, retire_unused, sweep};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
 const LAPSE_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+const TEND_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Cuts requests whose token has run out.
@@ -68,6 +69,19 @@ pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metric
         for role in lapse(&context).await {
             metrics.armed_role_lapses.with_label_values(&[role.as_str()]).inc();
         }
+    }
+}
+
+/// Takes signing keys into and out of use when their time has come.
+pub(super) async fn tend_keys(context: Arc<Context>) {
+    let mut told = false;
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let outcome = keys::retire(&context).await;
+        if let (Err(error), false) = (&outcome, told) {
+            tracing::warn!(%error, "a signing key whose time is over can't be removed yet");
+        }
+        told = outcome.is_err();
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::background::{
     cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
-    sweep_again_and_again,
+    sweep_again_and_again, tend_keys,
 };
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::seal_file::SealFileError;
@@ -197,6 +197,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
             let end = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
             let served = axum::serve(listener, app).with_graceful_shutdown(end).await;
             if let Err(error) = served {
                 tracing::error!(%error, "a listener ended");
@@ -204,6 +205,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         });
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
+    beside.spawn(tend_keys(Arc::clone(&context)));
     beside.spawn(sweep_again_and_again(Arc::clone(&context)));
     beside.spawn(keep_usage_again_and_again(Arc::clone(&context)));
     beside.spawn(lapse_again_and_again(Arc::clone(&context), metrics.clone()));
@@ -263,7 +265,6 @@ impl Running {
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         refuse_what_is_not_built(&config)?;
-        let keys = Arc::clone(self.context.world.load().keys());
         let settings = edge_settings(
             &config.server,
             &config.oauth,
@@ -272,10 +273,18 @@ impl Running {
             &self.counters,
         )
         .await?;
-        let world = snapshot(&config.oauth, config.roles, config.routes, keys);
+        let keys = Arc::clone(self.context.world.load().keys());
+        let new = Arc::new(snapshot(&config.oauth, config.roles, config.routes, keys));
         self.plane.reload(settings);
         self.context.minting.store(Arc::new(minting(&config.oauth)));
-        self.context.world.store(Arc::new(world));
+        // The keys may have been rotated meanwhile.
+        self.context.world.rcu(|old| {
+            if Arc::ptr_eq(old.keys(), new.keys()) {
+                Arc::clone(&new)
+            } else {
+                Arc::new(new.with_keys(Arc::clone(old.keys())))
+            }
+        });
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! `admin create`: an administrator made straight in the store.
+//! `admin create`: an administrator made straight in the store. The other
+//! commands of `admin` go through the admin port.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use serde_json::json;
 
 use super::args;
 use super::failure::{DONE, Outcome, Usage};
+use super::key;
 use super::out;
 use super::serve::{means, runtime, start_error};
 use crate::app::{Offline, StartError};
@@ -16,7 +18,11 @@ use crate::store::OpenError;
 
 /// `admin …`
 pub(super) fn admin(command: &args::Admin) -> Outcome {
-    let args::Admin::Create { config: file, name, role, output } = command;
+    let (file, name, role, output) = match command {
+        args::Admin::Create { config, name, role, output } => (config, name, role, output),
+        args::Admin::List { page, port } => return key::admins(page, port),
+        args::Admin::Remove { name, port } => return key::remove_admin(name, port),
+    };
     let config = config::load(&file.config)?;
     let name = AdminName::new(name).map_err(|error| Usage(format!("--name {error}")))?;
     if config.store.engine == Engine::Memory {

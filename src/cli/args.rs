@@ -44,16 +44,20 @@ pub(super) enum Command {
     /// Show how a request would be judged, step by step
     #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
-    /// Make administrators, straight in the store
+    /// Make administrators, straight in the store; list and remove them, through
+    /// the admin port
     #[command(subcommand)]
     Admin(Admin),
+    /// List and rotate the keys that tokens are signed with, through the admin port
+    #[command(subcommand)]
+    Key(Key),
     /// Mint, find, suspend and revoke credentials, through the admin port
     #[command(subcommand, after_help = examples::CREDENTIAL)]
     Credential(Credential),
     /// Revoke single tokens, through the admin port
     #[command(subcommand)]
     Token(Token),
-    /// Read who did what, through the admin port
+    /// Read who did what, and check that the trail is whole, through the admin port
     #[command(subcommand)]
     Audit(Audit),
     /// See the whole of it on this machine: needs nothing, leaves nothing
@@ -119,6 +123,47 @@ pub(super) enum Admin {
         #[command(flatten)]
         output: Output,
     },
+    /// List the administrators, the newest first
+    #[command(after_help = examples::ADMIN_LIST)]
+    List {
+        #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
+        port: Port,
+    },
+    /// Remove an administrator; the key is of no use from then on
+    #[command(after_help = examples::ADMIN_REMOVE)]
+    Remove {
+        /// Who
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        port: Port,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// List them, the newest first
+    #[command(after_help = examples::KEY_LIST)]
+    List {
+        #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
+        port: Port,
+    },
+    /// Make a new one: published at once, signing after a while
+    #[command(after_help = examples::KEY_ROTATE)]
+    Rotate {
+        /// EdDSA, ES256 or RS256; as the one that signs now, if left out
+        #[arg(long)]
+        algorithm: Option<String>,
+        /// How long it is published before it signs, such as 10m; 0s for at once
+        #[arg(long, value_name = "TIME")]
+        activate_after: Option<String>,
+        #[command(flatten)]
+        port: Port,
+    },
 }
 
 /// How the admin port is reached. The key comes from the environment only: an
@@ -175,11 +220,17 @@ pub(super) enum Audit {
     /// List what was done, the newest first
     #[command(after_help = examples::AUDIT_LIST)]
     List {
-        /// Parts of words of who, what, to what and why
+        /// Parts of words of who, from where, what, to what, why and what changed
         #[arg(short, long = "query", value_name = "WORDS")]
         q: Option<String>,
         #[command(flatten)]
         page: Page,
+        #[command(flatten)]
+        port: Port,
+    },
+    /// Follow the chain of hashes through the whole trail
+    #[command(after_help = examples::AUDIT_VERIFY)]
+    Verify {
         #[command(flatten)]
         port: Port,
     },
@@ -232,6 +283,11 @@ mod tests {
             "portcullis token revoke --jti J",
             "portcullis token revoke --token T --admin-url http://x",
             "portcullis audit list --limit 3",
+            "portcullis audit verify --json",
+            "portcullis key list",
+            "portcullis key rotate --algorithm ES256 --activate-after 10m",
+            "portcullis admin list --limit 3",
+            "portcullis admin remove alice",
             "portcullis demo",
             "portcullis demo --once --json",
             "portcullis openapi",

@@ -6,7 +6,7 @@ use super::args::{
     Audit, Credential, CredentialQuery, NewCredential, OneCredential, Page, Port, Token,
 };
 use super::credential_change;
-use super::failure::{DONE, Outcome};
+use super::failure::{DONE, FAILED, Outcome};
 use super::out;
 use super::port::{AdminPort, segment};
 use super::stdin;
@@ -45,8 +45,15 @@ const DETAILS: &[Column] = &[
     ("reason", "revoked_reason"),
 ];
 
-const TRAIL: &[Column] =
-    &[("AT", "at"), ("WHO", "actor"), ("WHAT", "action"), ("TO WHAT", "target"), ("WHY", "reason")];
+const TRAIL: &[Column] = &[
+    ("AT", "at"),
+    ("WHO", "actor"),
+    ("FROM", "source"),
+    ("WHAT", "action"),
+    ("TO WHAT", "target"),
+    ("WHY", "reason"),
+    ("CHANGED", "changed"),
+];
 
 /// `credential …`
 pub(super) fn credential(command: &Credential) -> Outcome {
@@ -98,14 +105,49 @@ pub(super) fn token(command: &Token) -> Outcome {
 
 /// `audit …`
 pub(super) fn audit(command: &Audit) -> Outcome {
-    let Audit::List { q, page, port } = command;
+    let (q, page, port) = match command {
+        Audit::List { q, page, port } => (q, page, port),
+        Audit::Verify { port } => return verify(port),
+    };
     let admin = AdminPort::from_env(&port.admin_url)?;
     let limit = page.limit.map(|limit| limit.to_string());
     let query =
         [("q", q.as_deref()), ("limit", limit.as_deref()), ("cursor", page.cursor.as_deref())];
-    let found = admin.get("/v1/audit", &query)?;
+    let mut found = admin.get("/v1/audit", &query)?;
+    if !port.output.json
+        && let Some(items) = found.get_mut("items").and_then(Value::as_array_mut)
+    {
+        items.iter_mut().for_each(name_changes);
+    }
     show_list(port, &found, TRAIL, "nothing was done yet that matches");
     Ok(DONE)
+}
+
+/// The names of what changed; before and after are in the JSON.
+fn name_changes(line: &mut Value) {
+    let changes = line.get("changes").and_then(Value::as_array);
+    let names = changes.into_iter().flatten().filter_map(|change| change.get("field").cloned());
+    let names = Value::Array(names.collect());
+    if let Some(line) = line.as_object_mut() {
+        line.insert("changed".to_owned(), names);
+    }
+}
+
+fn verify(port: &Port) -> Outcome {
+    let report = AdminPort::from_env(&port.admin_url)?.get("/v1/audit/verify", &[])?;
+    let entries = report.get("entries").and_then(Value::as_u64).unwrap_or_default();
+    let is_whole = report.get("ok").and_then(Value::as_bool).unwrap_or_default();
+    show(port, &report, || {
+        if is_whole {
+            return format!("the trail is whole: {entries} entries, each linked to the one before");
+        }
+        let broken = report.get("first_broken");
+        let part = |key| broken.and_then(|broken| broken.get(key));
+        let at = part("revision").map(Value::to_string).unwrap_or_default();
+        let what = part("what").and_then(Value::as_str).map(out::plain).unwrap_or_default();
+        format!("the trail is BROKEN at revision {at}, of {entries} entries: {what}")
+    });
+    Ok(if is_whole { DONE } else { FAILED })
 }
 
 fn create(new: &NewCredential) -> Outcome {
@@ -166,7 +208,7 @@ pub(super) fn show(port: &Port, value: &Value, words: impl FnOnce() -> String) {
     if port.output.json { out::json(value) } else { out::answer(words()) }
 }
 
-fn show_list(port: &Port, found: &Value, columns: &[Column], none: &str) {
+pub(super) fn show_list(port: &Port, found: &Value, columns: &[Column], none: &str) {
     if port.output.json {
         return out::json(found);
     }

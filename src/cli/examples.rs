@@ -56,6 +56,50 @@ Example:
 
 Exit codes: 0 made; 1 not made; 2 a usage or configuration fault";
 
+pub(super) const ADMIN_LIST: &str = "\
+Takes a super-admin's key. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis admin list
+
+Exit codes: 0 done; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const ADMIN_REMOVE: &str = "\
+Takes a super-admin's key. The last super-admin stays. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis admin remove alice
+
+Exit codes: 0 removed; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const KEY_LIST: &str = "\
+States: next (published, will sign), active (signs), retiring (believed until the last
+token that it signed has ended). Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis key list
+
+Exit codes: 0 done; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const KEY_ROTATE: &str = "\
+Takes a super-admin's key. Nothing stops working: the old key is believed until the last
+token that it signed has ended. Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis key rotate
+  portcullis key rotate --algorithm ES256 --activate-after 1h
+
+Exit codes: 0 made; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const AUDIT_VERIFY: &str = "\
+Reads every entry from the store and follows the hashes; names the first broken link.
+Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis audit verify || echo 'somebody changed the trail'
+
+Exit codes: 0 whole; 1 broken, refused or unreachable; 2 a usage fault";
+
 pub(super) const CREDENTIAL: &str = "\
 These talk to the admin port of a running gateway. Tell them where it is and who you are:
   export PORTCULLIS_ADMIN_URL=http://127.0.0.1:8081

@@ -15,6 +15,7 @@ mod examples;
 mod explain;
 mod failure;
 mod inventory;
+mod key;
 mod logging;
 mod out;
 mod port;
@@ -52,6 +53,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Check { config, output } => check::check(&config.config, output.json),
         Command::Explain(args) => explain::explain(args),
         Command::Admin(command) => admin::admin(command),
+        Command::Key(command) => key::key(command),
         Command::Credential(command) => credential::credential(command),
         Command::Token(command) => credential::token(command),
         Command::Audit(command) => credential::audit(command),

@@ -209,6 +209,7 @@ fn refusal(answer: &Answer) -> String {
         401 => {
             words.push_str(&format!("\n{KEY_VARIABLE} holds a key that this gateway does not know"))
         }
+        429 => words.push_str("\nwait a little; wrong keys slow this machine's address down"),
         403 => words.push_str("\nask an administrator with a higher role"),
         _ => {}
     }

@@ -37,13 +37,17 @@ pub enum Action {
     AccountCutOff,
     /// An administrator was made.
     AdminCreated,
+    /// An administrator was removed.
+    AdminRemoved,
     /// A signing key was made.
     KeyCreated,
+    /// A signing key was removed, after the last token that it signed.
+    KeyRetired,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 16] = [
+    pub const ALL: [Action; 18] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
@@ -59,7 +63,9 @@ impl Action {
         Action::CredentialCutOff,
         Action::AccountCutOff,
         Action::AdminCreated,
+        Action::AdminRemoved,
         Action::KeyCreated,
+        Action::KeyRetired,
     ];
 
     /// `object.verb`.
@@ -80,7 +86,9 @@ impl Action {
             Action::CredentialCutOff => "credential.cut_off",
             Action::AccountCutOff => "account.cut_off",
             Action::AdminCreated => "admin.create",
+            Action::AdminRemoved => "admin.remove",
             Action::KeyCreated => "key.create",
+            Action::KeyRetired => "key.retire",
         }
     }
 
@@ -103,10 +111,104 @@ pub struct AuditEntry {
     pub at: UnixTime,
     /// The administrator's name, `command-line`, or `gateway`.
     pub actor: String,
+    /// From where: an address, `command-line`, or `gateway`.
+    pub source: String,
     /// What was done.
     pub action: Action,
     /// To what: a client id, a jti, a name, a kid. Never a secret.
     pub target: String,
     /// Why, where somebody said why.
     pub reason: Option<String>,
+    /// What is different now.
+    pub changes: Vec<Changed>,
+}
+
+/// One thing that is different: as it was and as it is. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// What, in the words of the admin port.
+    pub field: String,
+    /// As it was; `None` if it was not.
+    pub before: Option<String>,
+    /// As it is; `None` if it is no more.
+    pub after: Option<String>,
+}
+
+/// The longest text that is kept of one value, in bytes: a trail is no backup.
+const LONGEST: usize = 240;
+/// The most that is kept of all of them, so that an entry always fits the store.
+const MOST: usize = 1536;
+
+/// Gathers what is different, cut to what a trail can hold.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    list: Vec<Changed>,
+    bytes: usize,
+}
+
+impl Changes {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a field, unless it is the same as before.
+    #[must_use]
+    pub fn field(mut self, field: &str, before: Option<String>, after: Option<String>) -> Self {
+        if before == after {
+            return self;
+        }
+        let mut take = |text: String| {
+            let room = LONGEST.min(MOST.saturating_sub(self.bytes));
+            let kept = cut(text, room);
+            self.bytes += kept.len();
+            kept
+        };
+        let (before, after) = (before.map(&mut take), after.map(&mut take));
+        self.list.push(Changed { field: field.to_owned(), before, after });
+        self
+    }
+
+    /// A field of something new.
+    #[must_use]
+    pub fn made(self, field: &str, after: impl ToString) -> Self {
+        self.field(field, None, Some(after.to_string()))
+    }
+
+    /// The list.
+    pub fn into_vec(self) -> Vec<Changed> {
+        self.list
+    }
+}
+
+/// The beginning of a text, with a mark where something is missing.
+fn cut(text: String, room: usize) -> String {
+    if text.len() <= room {
+        return text;
+    }
+    let mut end = room.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_short() {
+        let long = || Some("\u{1f980}".repeat(1000));
+        let mut changes = Changes::new().field("same", long(), long()).made("b", 7);
+        for _ in 0..30 {
+            changes = changes.field("long", long(), None);
+        }
+        let list = changes.into_vec();
+        assert_eq!((list.len(), list[0].after.as_deref()), (31, Some("7")));
+        let bytes = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let all: usize = list.iter().map(|c| bytes(&c.before) + bytes(&c.after)).sum();
+        assert!(all <= MOST + 31 * 3, "{all}");
+        assert!(list[1].before.as_ref().unwrap().ends_with('…'));
+    }
 }

@@ -7,6 +7,7 @@
 mod admin;
 mod audit;
 mod credential;
+mod difference;
 mod entropy;
 mod grant;
 mod id;
@@ -17,7 +18,7 @@ mod secret;
 mod time;
 
 pub use admin::{AdminRole, Administrator};
-pub use audit::{Action, AuditEntry};
+pub use audit::{Action, AuditEntry, Changed, Changes};
 pub use credential::{
     Credential, CredentialState, Revoked, SecretGeneration, StateError, StateName,
 };

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub armed_role_lapses: IntCounterVec,
     /// Reloads of the configuration.
     pub config_reloads: IntCounterVec,
+    /// Wrong keys at the admin port.
+    pub admin_auth_failures: IntCounter,
     /// Lines of the access log that were lost because nobody read them.
     pub access_log_lost: IntCounter,
     /// Seconds since the epoch when the process began to serve.
@@ -192,6 +194,11 @@ impl Metrics {
                 "portcullis_config_reloads_total",
                 "Reloads of the configuration",
                 &["outcome"],
+            )?,
+            admin_auth_failures: counter(
+                r,
+                "portcullis_admin_auth_failures_total",
+                "Wrong keys at the admin port",
             )?,
             access_log_lost: counter(
                 r,

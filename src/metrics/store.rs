@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::Metrics;
 use crate::store::{
-    Change, CommitError, Committed, Entry, Observer, Receipt, Revision, Status, Store, StoreError,
+    Change, CommitError, Committed, Entry, Key, Observer, Receipt, Revision, Status, Store,
+    StoreError,
 };
 
 /// Times commits.
@@ -29,6 +30,10 @@ impl Store for MeteredStore {
         let revision = self.inner.load(visit)?;
         self.metrics.store_revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
         Ok(revision)
+    }
+
+    fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        self.inner.scan(prefix, visit)
     }
 
     fn observe(&self, observer: Arc<dyn Observer>) {

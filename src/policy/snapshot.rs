@@ -12,12 +12,13 @@ use crate::token::{Expectations, Keyring, TokenCache, VerifiedToken};
 
 /// Routes, roles and keys of one moment.
 pub struct Snapshot {
-    pub(super) table: RouteTable,
+    pub(super) table: Arc<RouteTable>,
     pub(super) keys: Arc<Keyring>,
     pub(super) expect: Expectations,
     pub(super) cache: TokenCache<Principal>,
     roles: Vec<Role>,
     role_bits: HashMap<RoleId, (ScopeBits, bool)>,
+    cache_entries: usize,
 }
 
 /// What a snapshot is made of.
@@ -69,7 +70,23 @@ impl Snapshot {
         let bits = |role: &Role| (role.id.clone(), (routes.scopes.bits(&role.scopes), role.armed));
         let role_bits = roles.iter().map(bits).collect();
         let cache = TokenCache::new(cache_entries);
-        Snapshot { table: routes, keys, expect, cache, roles, role_bits }
+        let table = Arc::new(routes);
+        Snapshot { table, keys, expect, cache, roles, role_bits, cache_entries }
+    }
+
+    /// The same world with other keys. It remembers no token that was verified
+    /// with the old ones.
+    #[must_use]
+    pub fn with_keys(&self, keys: Arc<Keyring>) -> Self {
+        Snapshot {
+            table: Arc::clone(&self.table),
+            keys,
+            expect: self.expect.clone(),
+            cache: TokenCache::new(self.cache_entries),
+            roles: self.roles.clone(),
+            role_bits: self.role_bits.clone(),
+            cache_entries: self.cache_entries,
+        }
     }
 
     /// The routes.

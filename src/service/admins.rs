@@ -1,13 +1,13 @@
-//! Administrators: making one, and knowing one by its key.
+//! Administrators: making one, removing one, and knowing one by its key.
 
 use std::sync::Arc;
 
 use super::actor::{Actor, RESERVED};
-use super::change::{ChangeError, Outcome, Plan, commit, written};
+use super::change::{ChangeError, Line, Outcome, Plan, commit, recorded, written};
 use super::context::Context;
-use crate::domain::{Action, AdminKey, AdminName, AdminRole, Administrator, EntropyError};
-use crate::store::Guard;
+use crate::domain::{Action, AdminKey, AdminName, AdminRole, Administrator, Changes, EntropyError};
 use crate::store::codec::{self, AtRest};
+use crate::store::{Guard, Op};
 
 /// A new administrator, and the key to be shown once.
 #[derive(Debug)]
@@ -27,6 +27,12 @@ pub enum AdminError {
     /// The name means the gateway itself, or its command line.
     #[error("the name is reserved; choose another one")]
     NameReserved,
+    /// There is nobody of that name.
+    #[error("there is no such administrator")]
+    Unknown,
+    /// Nobody could make another one.
+    #[error("the last super-admin stays")]
+    LastSuperAdmin,
     /// No randomness, no key.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -68,13 +74,47 @@ pub async fn create_admin(
             now,
             Action::AdminCreated,
             name.to_string(),
-            Some(format!("role {role}")),
+            None,
+            Changes::new().made("role", role),
         );
         Ok(Plan::Commit(change, CreatedAdmin { admin: Arc::new(admin), key }))
     });
     match made.await? {
         Outcome::Already(created) | Outcome::Committed(_, created) => Ok(created),
     }
+}
+
+/// Removes an administrator. When this returns the key is of no use.
+///
+/// # Errors
+/// See [`AdminError`]. The last super-admin stays, whoever removes whom at once:
+/// the change holds only if another super-admin is still there.
+pub async fn remove_admin(
+    ctx: &Context,
+    actor: &Actor,
+    name: &AdminName,
+) -> Result<(), AdminError> {
+    let made = commit(ctx, || {
+        let book = &ctx.memory.admins;
+        let (admin, revision) = book.find_named(name).ok_or(AdminError::Unknown)?;
+        let mut guards = vec![Guard::At(admin.key(), revision)];
+        if admin.role == AdminRole::SuperAdmin {
+            let stays = book.other_super_admin(name);
+            let (stays, since) = stays.ok_or(AdminError::LastSuperAdmin)?;
+            guards.push(Guard::At(stays.key(), since));
+        }
+        let line = Line {
+            actor,
+            at: ctx.now(),
+            action: Action::AdminRemoved,
+            target: name.to_string(),
+            reason: None,
+            changes: Changes::new().field("role", Some(admin.role.to_string()), None),
+        };
+        let ops = vec![Op::Delete { key: admin.key() }];
+        Ok::<_, AdminError>(Plan::<(), ()>::Commit(recorded(guards, ops, line), ()))
+    });
+    made.await.map(|_| ())
 }
 
 /// The administrator of that key. All keys are compared, each in constant

@@ -119,13 +119,14 @@ impl Memory {
                 0
             }
             Record::Administrator(admin) => {
-                self.admins.put(admin);
+                self.admins.put(admin, entry.revision);
                 0
             }
             Record::Audit(revision, line) => {
                 self.trail.put(revision, line);
                 0
             }
+            Record::AuditHead => 0,
             Record::Meta { name, value } => {
                 if !self.ledger.put_meta(&name, &value) {
                     self.meta.lock().insert(name, value);
@@ -197,10 +198,11 @@ impl Memory {
             Ok(RecordId::RevokedToken { hour, jti }) => {
                 let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
                 if self.revoked.forget_token(jti, end) {
-                    self.ledger.forget_token(jti);
+                    self.ledger.forget_token(hour, jti);
                 }
             }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
+            Ok(RecordId::SigningKey(kid)) => self.keys.lock().retain(|key| key.kid != kid),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a removed key can't be read"),
         }

@@ -3,7 +3,7 @@
 
 use super::actor::Actor;
 use super::context::Context;
-use crate::domain::{Action, AuditEntry, UnixTime};
+use crate::domain::{Action, AuditEntry, Changes, UnixTime};
 use crate::store::codec;
 use crate::store::{Change, CommitError, Guard, Op, Receipt};
 
@@ -64,7 +64,33 @@ where
     Err(ChangeError::Contended.into())
 }
 
-/// A write with its guard and its line in the trail.
+/// What the trail keeps of a change.
+pub(super) struct Line<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) at: UnixTime,
+    pub(super) action: Action,
+    pub(super) target: String,
+    pub(super) reason: Option<String>,
+    pub(super) changes: Changes,
+}
+
+/// Writes with their guards and their line in the trail.
+pub(super) fn recorded(guards: Vec<Guard>, mut ops: Vec<Op>, line: Line<'_>) -> Change {
+    let Line { actor, at, action, target, reason, changes } = line;
+    ops.push(codec::audit(&AuditEntry {
+        at,
+        actor: actor.name().to_owned(),
+        source: actor.source().to_owned(),
+        action,
+        target,
+        reason,
+        changes: changes.into_vec(),
+    }));
+    Change { guards, ops }
+}
+
+/// One write with its guard and its line in the trail.
+#[expect(clippy::too_many_arguments, reason = "each is one word of one sentence")]
 pub(super) fn written(
     guard: Guard,
     op: Op,
@@ -73,7 +99,7 @@ pub(super) fn written(
     action: Action,
     target: String,
     reason: Option<String>,
+    changes: Changes,
 ) -> Change {
-    let line = AuditEntry { at, actor: actor.name().to_owned(), action, target, reason };
-    Change { guards: vec![guard], ops: vec![op, codec::audit(&line)] }
+    recorded(vec![guard], vec![op], Line { actor, at, action, target, reason, changes })
 }

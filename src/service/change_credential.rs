@@ -79,7 +79,9 @@ pub(super) async fn change_credential<T: Send>(
         make_room(&mut next, at)?;
         let guard = Guard::At(next.key(), revision);
         let target = client.to_string();
-        let change = written(guard, codec::put(&next), actor, at, action, target, reason);
+        let changes = next.difference(Some(&credential));
+        let put = codec::put(&next);
+        let change = written(guard, put, actor, at, action, target, reason, changes);
         Ok::<_, UpdateError>(Plan::Commit(change, (Arc::new(next), answer)))
     });
     Ok(match made.await? {

@@ -17,7 +17,9 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     /// What committed changes amount to.
     pub memory: Arc<Memory>,
-    /// Routes, roles and keys of this moment.
+    /// Routes, roles and keys of this moment. Two change it, a reload and the
+    /// keys' own life, so each takes the other's half from the world that it
+    /// replaces (`rcu`).
     pub world: ArcSwap<Snapshot>,
     /// How tokens are minted.
     pub minting: ArcSwap<Minting>,

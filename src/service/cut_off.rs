@@ -5,7 +5,7 @@ use super::change::{Plan, commit, written};
 use super::context::Context;
 use super::fault::FieldFault;
 use super::revoke::{Receipt, RevokeError, check_reason, receipt};
-use crate::domain::{Action, UnixTime};
+use crate::domain::{Action, Changes, UnixTime};
 use crate::store::Guard;
 use crate::store::codec::{self, AtRest, CutOff, CutOffSubject};
 
@@ -54,13 +54,20 @@ pub async fn cut_off(
         }
         let at = ctx.now();
         let by = actor.name().to_owned();
-        let cut = CutOff { subject: subject.clone(), issued_before, by, at };
+        let reason = reason.clone();
+        let cut =
+            CutOff { subject: subject.clone(), issued_before, by, at, reason: reason.clone() };
         let guard = match before {
             Some((_, first)) => Guard::At(cut.key(), first.revision),
             None => Guard::Absent(cut.key()),
         };
         let put = codec::put(&cut);
-        let change = written(guard, put, actor, at, action, target.clone(), reason.clone());
+        let changes = Changes::new().field(
+            "issued_before",
+            before.map(|(stands, _)| stands.to_string()),
+            Some(issued_before.to_string()),
+        );
+        let change = written(guard, put, actor, at, action, target.clone(), reason, changes);
         Ok::<_, RevokeError>(Plan::Commit(change, at))
     });
     Ok(receipt(ctx, made.await?).await)

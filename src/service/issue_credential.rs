@@ -196,6 +196,7 @@ pub async fn issue_credential(
             Action::CredentialIssued,
             client_id.to_string(),
             None,
+            credential.difference(None),
         );
         Ok::<_, IssueError>(Plan::Commit(
             change,

@@ -1,22 +1,36 @@
 //! The signing keys at start: those that lie sealed in the store, one more if
 //! it takes one, and the operator's own if there is one.
 //!
-//! The newest key of the store signs unless the operator gave another; all are
-//! believed. It also makes sure that the master key is the one that this store
-//! was made with: with another, every secret would be wrong without a word.
+//! The newest key of the store whose time has come signs, unless the operator
+//! gave another; all are believed. It also makes sure that the master key is the
+//! one that this store was made with: with another, every secret would be wrong
+//! without a word.
+
+mod ring;
+mod rotate;
+#[cfg(test)]
+mod rotate_tests;
+#[cfg(test)]
+mod tests;
+
+pub use ring::{KeyState, KeyStatus, list, refresh};
+pub use rotate::{RotateError, retire, rotate};
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Memory;
-use crate::domain::{Action, AuditEntry, Clock, Entropy, Kid, SecretText, UnixTime};
+use crate::domain::{Action, AuditEntry, Changes, Clock, Entropy, Kid, SecretText, UnixTime};
 use crate::store::codec::{self, StoredKey};
 use crate::store::{Change, CommitError, Guard, Op, Store};
 use crate::token::{Algorithm, KeyError, Keyring, SealError, Sealer, SigningKey, generate};
 
 /// The actor in the audit trail.
 const ACTOR: &str = "gateway";
+/// The record that says which algorithm the configuration asked for last: a key
+/// of another one that a rotation made stays, until the configuration changes.
+const CONFIGURED: &str = "configured-algorithm";
 /// The record that only the right master key can open.
 const SEAL_CHECK: &str = "seal-check";
 
@@ -107,27 +121,49 @@ pub async fn prepare(
         change.ops.push(seal_check(&means)?);
     }
     let newest = keys.first().map(|(_, key)| key.algorithm());
+    let asked_before = means.memory.meta.lock().get(CONFIGURED).cloned();
+    let asked_now = wanted.map(|wanted| wanted.as_str().as_bytes().to_vec());
+    let is_news = asked_now.is_some() && asked_now != asked_before;
+    if let Some(asked) = asked_now.filter(|_| is_news && operator.is_none()) {
+        change.ops.push(codec::meta(CONFIGURED, &asked));
+    }
     let wanted = wanted.unwrap_or_else(|| newest.unwrap_or(Algorithm::EdDsa));
-    if operator.is_none() && newest != Some(wanted) {
+    if operator.is_none() && newest != Some(wanted) && (is_news || newest.is_none()) {
         let why = newest.map_or_else(
             || "the first key".to_owned(),
             |old| format!("the algorithm changed from {old} to {wanted}"),
         );
-        let at = keys.first().map_or(means.clock.now(), |(made, _)| {
-            // Newest even if the clock went back meanwhile.
-            means.clock.now().max(made.plus(Duration::from_millis(1)))
-        });
-        let key = make(&means, wanted, at, why, &mut change)?;
-        keys.insert(0, (at, key));
+        let made = keys.first().map(|(made, _)| *made);
+        let at = at_least_after(means.clock.now(), made);
+        let entry = AuditEntry {
+            at: means.clock.now(),
+            actor: ACTOR.to_owned(),
+            source: ACTOR.to_owned(),
+            action: Action::KeyCreated,
+            target: String::new(),
+            reason: Some(why),
+            changes: Vec::new(),
+        };
+        let key = NewKey::make(means.sealer, means.entropy, wanted, at, means.clock.now())?;
+        change.guards.push(key.guard());
+        change.ops.extend(key.ops(entry));
+        keys.insert(0, (at, key.key));
     }
     if !change.ops.is_empty() {
         means.store.commit(change).await?;
     }
-    let mut ring = operator.into_iter().chain(keys.into_iter().map(|(_, key)| key));
-    // There is one by now; an error rather than a panic if there were not.
-    let signing = ring.next().ok_or(KeysError::Generate(KeyError::Generation))?;
-    let others = ring.map(|key| key.verifying_key()).collect();
-    Ok(Keyring::new(Arc::new(signing), others))
+    ring::build(means.memory, means.sealer, operator.map(Arc::new), means.clock.now()).map_err(
+        |error| match error {
+            ring::RingError::Key { kid, error } => explain(&means, kid, error),
+            // There is one by now; an error rather than a panic if there were not.
+            ring::RingError::Empty => KeysError::Generate(KeyError::Generation),
+        },
+    )
+}
+
+/// Newest even if the clock went back since the last one was made.
+fn at_least_after(now: UnixTime, last: Option<UnixTime>) -> UnixTime {
+    last.map_or(now, |last| now.max(last.plus(Duration::from_millis(1))))
 }
 
 /// What a sealed key is bound to: one can't be put in another's place.
@@ -158,22 +194,41 @@ fn seal_check(means: &Means<'_>) -> Result<Op, KeysError> {
 fn open_all(means: &Means<'_>) -> Result<Vec<(UnixTime, SigningKey)>, KeysError> {
     let mut stored = means.memory.keys.lock().clone();
     stored.sort_by_key(|key| Reverse((key.created_at, key.kid.clone())));
-    stored.iter().map(|key| Ok((key.created_at, open(means, key)?))).collect()
+    let opened = |key: &StoredKey| {
+        let opened = open(means.sealer, key);
+        let opened = opened.map_err(|fault| explain(means, key.kid.clone(), fault))?;
+        Ok((key.created_at, opened))
+    };
+    stored.iter().map(opened).collect()
 }
 
-fn open(means: &Means<'_>, stored: &StoredKey) -> Result<SigningKey, KeysError> {
-    let der = means.sealer.open(&context(&stored.kid), &stored.sealed).map_err(|_| {
-        KeysError::WrongMasterKey {
-            what: format!("signing key {}", stored.kid),
-            file: means.master_key_file.to_owned(),
-        }
-    })?;
-    let unusable = |why: String| KeysError::Unusable { kid: stored.kid.clone(), why };
-    let key = SigningKey::from_pkcs8(&der).map_err(|error| unusable(error.to_string()))?;
+/// Why a stored key can't be opened.
+#[derive(Debug)]
+enum OpenFault {
+    /// It was sealed with something else.
+    Seal,
+    /// It is not what its record says.
+    Unusable(String),
+}
+
+fn open(sealer: &Sealer, stored: &StoredKey) -> Result<SigningKey, OpenFault> {
+    let der = sealer.open(&context(&stored.kid), &stored.sealed).map_err(|_| OpenFault::Seal)?;
+    let key =
+        SigningKey::from_pkcs8(&der).map_err(|error| OpenFault::Unusable(error.to_string()))?;
     if *key.kid() != stored.kid || key.algorithm().as_str() != stored.algorithm {
-        return Err(unusable("it is another key than its record says".to_owned()));
+        return Err(OpenFault::Unusable("it is another key than its record says".to_owned()));
     }
     Ok(key)
+}
+
+fn explain(means: &Means<'_>, kid: Kid, fault: OpenFault) -> KeysError {
+    match fault {
+        OpenFault::Seal => KeysError::WrongMasterKey {
+            what: format!("signing key {kid}"),
+            file: means.master_key_file.to_owned(),
+        },
+        OpenFault::Unusable(why) => KeysError::Unusable { kid, why },
+    }
 }
 
 fn read_operator(pem: &SecretText, wanted: Option<Algorithm>) -> Result<SigningKey, KeysError> {
@@ -186,31 +241,38 @@ fn read_operator(pem: &SecretText, wanted: Option<Algorithm>) -> Result<SigningK
     }
 }
 
-/// Makes a key and adds what keeps it to `change`.
-fn make(
-    means: &Means<'_>,
-    algorithm: Algorithm,
-    at: UnixTime,
-    why: String,
-    change: &mut Change,
-) -> Result<SigningKey, KeysError> {
-    let der = generate(algorithm).map_err(KeysError::Generate)?;
-    let key = SigningKey::from_pkcs8(&der).map_err(KeysError::Generate)?;
-    let kid = key.kid().clone();
-    let sealed = means.sealer.seal(&context(&kid), &der, means.entropy).map_err(KeysError::Seal)?;
-    let entry = AuditEntry {
-        at,
-        actor: ACTOR.to_owned(),
-        action: Action::KeyCreated,
-        target: kid.to_string(),
-        reason: Some(why),
-    };
-    let algorithm = algorithm.as_str().to_owned();
-    change.guards.push(Guard::Absent(codec::key::signing_key(&kid)));
-    change.ops.push(codec::put(&StoredKey { kid, algorithm, created_at: at, sealed }));
-    change.ops.push(codec::audit(&entry));
-    Ok(key)
+/// A key that is not kept yet.
+struct NewKey {
+    key: SigningKey,
+    stored: StoredKey,
 }
 
-#[cfg(test)]
-mod tests;
+impl NewKey {
+    fn make(
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+        algorithm: Algorithm,
+        created_at: UnixTime,
+        activates_at: UnixTime,
+    ) -> Result<Self, KeysError> {
+        let der = generate(algorithm).map_err(KeysError::Generate)?;
+        let key = SigningKey::from_pkcs8(&der).map_err(KeysError::Generate)?;
+        let kid = key.kid().clone();
+        let sealed = sealer.seal(&context(&kid), &der, entropy).map_err(KeysError::Seal)?;
+        let algorithm = algorithm.as_str().to_owned();
+        Ok(NewKey { key, stored: StoredKey { kid, algorithm, created_at, activates_at, sealed } })
+    }
+
+    fn guard(&self) -> Guard {
+        Guard::Absent(codec::key::signing_key(&self.stored.kid))
+    }
+
+    /// What keeps it, with its line in the trail.
+    fn ops(&self, entry: AuditEntry) -> [Op; 2] {
+        let StoredKey { kid, algorithm, activates_at, .. } = &self.stored;
+        let changes =
+            Changes::new().made("algorithm", algorithm).made("activates_at", activates_at);
+        let entry = AuditEntry { target: kid.to_string(), changes: changes.into_vec(), ..entry };
+        [codec::put(&self.stored), codec::audit(&entry)]
+    }
+}

@@ -4,7 +4,10 @@
 //! commit; the rest is kept here. How many streams a commit closed is known only
 //! once it is durable, so where there were any, a record of its own says so.
 
+use std::collections::BTreeSet;
+
 use dashmap::DashMap;
+use parking_lot::RwLock;
 
 use crate::domain::{Jti, UnixTime};
 use crate::store::codec::{self, CutOff, CutOffSubject, RevokedToken};
@@ -21,9 +24,26 @@ pub struct First {
     pub at: UnixTime,
 }
 
+/// Where the record of a revocation lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// A token, by the hour in which its record may go, as in the record's key.
+    Token(u32, Jti),
+    /// A cut-off.
+    CutOff(CutOffSubject),
+}
+
+impl Place {
+    fn of(token: &RevokedToken) -> Self {
+        Place::Token(codec::key::hour_of(token.expires_at), token.jti)
+    }
+}
+
 /// Revocations of tokens, cut-offs, and what they closed.
 #[derive(Default)]
 pub struct Ledger {
+    /// In the order in which they came. Who, why and how long is in the store.
+    order: RwLock<BTreeSet<(Revision, Place)>>,
     tokens: DashMap<Jti, First>,
     cut_offs: DashMap<CutOffSubject, (UnixTime, First)>,
     closed: DashMap<Revision, usize>,
@@ -32,20 +52,43 @@ pub struct Ledger {
 impl Ledger {
     pub(super) fn put_token(&self, token: &RevokedToken, revision: Revision) {
         let first = First { revision, at: token.revoked_at };
+        self.order.write().insert((revision, Place::of(token)));
         let mut entry = self.tokens.entry(token.jti).or_insert(first);
         if revision < entry.revision {
             *entry = first;
         }
     }
 
-    pub(super) fn forget_token(&self, jti: Jti) {
-        self.tokens.remove(&jti);
+    /// Forgets a token, and that its record lay under this hour.
+    pub(super) fn forget_token(&self, hour: u32, jti: Jti) {
+        if let Some((_, first)) = self.tokens.remove(&jti) {
+            self.order.write().remove(&(first.revision, Place::Token(hour, jti)));
+        }
+    }
+
+    /// Up to `limit` places from before `before`, the newest first.
+    pub(super) fn older(
+        &self,
+        before: Option<Revision>,
+        limit: usize,
+        wanted: impl Fn(&Place) -> bool,
+    ) -> Vec<(Revision, Place)> {
+        // No place sorts before a token of hour 0 with the least id.
+        let end = (before.unwrap_or(Revision::MAX), Place::Token(0, Jti::from_bytes([0; 16])));
+        let order = self.order.read();
+        let older = order.range(..end).rev().filter(|(_, place)| wanted(place));
+        older.take(limit).cloned().collect()
     }
 
     /// Takes a cut-off in; the later time stands.
     pub(super) fn put_cut_off(&self, cut: &CutOff, revision: Revision) {
         let new = (cut.issued_before, First { revision, at: cut.at });
+        let place = |revision| (revision, Place::CutOff(cut.subject.clone()));
         let mut entry = self.cut_offs.entry(cut.subject.clone()).or_insert(new);
+        let mut order = self.order.write();
+        // The record was overwritten: it stands where it was written last.
+        order.remove(&place(entry.1.revision));
+        order.insert(place(revision));
         if entry.0 <= new.0 {
             *entry = new;
         }

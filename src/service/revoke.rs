@@ -76,6 +76,7 @@ pub async fn revoke_credential(
             Action::CredentialRevoked,
             client.to_string(),
             Some(reason.clone()),
+            dead.difference(Some(&credential)),
         );
         Ok::<_, RevokeError>(Plan::Commit(change, at))
     });

@@ -7,7 +7,7 @@ use super::change::{Plan, commit, written};
 use super::context::Context;
 use super::fault::FieldFault;
 use super::revoke::{Receipt, RevokeError, check_reason, receipt};
-use crate::domain::{Action, ClientId, Jti, UnixTime};
+use crate::domain::{Action, Changes, ClientId, Jti, UnixTime};
 use crate::store::Guard;
 use crate::store::codec::{self, AtRest, RevokedToken};
 use crate::token::{Expectations, UnverifiedToken, VerifiedToken, verify};
@@ -94,6 +94,10 @@ pub async fn revoke_token(
             Action::TokenRevoked,
             token.jti.to_string(),
             reason.clone(),
+            match record.client_id {
+                Some(client) => Changes::new().made("client_id", client),
+                None => Changes::new(),
+            },
         );
         Ok::<_, RevokeError>(Plan::Commit(change, at))
     });

@@ -47,7 +47,8 @@ async fn change(
         let next = step((*credential).clone())?;
         let guard = Guard::At(next.key(), revision);
         let target = client.to_string();
-        let change = written(guard, codec::put(&next), actor, at, action, target, None);
+        let changes = next.difference(Some(&credential));
+        let change = written(guard, codec::put(&next), actor, at, action, target, None, changes);
         Ok::<_, RevokeError>(Plan::Commit(change, at))
     });
     Ok(receipt(ctx, made.await?).await)

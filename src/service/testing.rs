@@ -85,6 +85,22 @@ impl TestWorld {
         TestWorld { ctx: Arc::new(ctx), store, clock }
     }
 
+    /// Replaces the signing key by one that lies in the store.
+    pub(crate) async fn keep_key(&self) {
+        let ctx = &self.ctx;
+        let means = super::keys::Means {
+            store: &*ctx.store,
+            memory: &ctx.memory,
+            sealer: &ctx.sealer,
+            master_key_file: "master.key",
+            clock: &*ctx.clock,
+            entropy: &*ctx.entropy,
+        };
+        let ring = super::keys::prepare(means, Some(Algorithm::EdDsa), None).await.unwrap();
+        let ring = Arc::new(ring);
+        ctx.world.rcu(|world| Arc::new(world.with_keys(Arc::clone(&ring))));
+    }
+
     /// An administrator; gives the key.
     pub(crate) async fn admin(&self, name: &str, role: AdminRole) -> String {
         let name = AdminName::new(name).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::plan::{Refusal, plan};
+use super::plan::{Held, Refusal, plan};
 use super::{
     Change, CommitError, Committed, Effect, Entry, Key, Observer, Receipt, Revision, Status, Store,
     StoreError,
@@ -47,6 +47,13 @@ impl MemoryStore {
         self.inner.lock().faults.push_back(Fault::Refuse(error));
     }
 
+    /// Puts an entry in past all rules, and nobody hears of it: for tests of what
+    /// finds such a thing.
+    #[doc(hidden)]
+    pub fn forge(&self, entry: Entry) {
+        self.inner.lock().entries.insert(entry.key, (entry.value, entry.revision));
+    }
+
     /// Makes the next commit happen, and the observer hear of it, but its answer
     /// be [`CommitError::Unknown`].
     pub fn lose_next_answer(&self) {
@@ -71,8 +78,13 @@ impl Inner {
             None => false,
         };
         let revision = self.head + 1;
-        let held =
-            |key: &Key| Ok::<_, Infallible>(self.entries.get(key).map(|(_, revision)| *revision));
+        let held = |key: &Key| {
+            let found = self.entries.get(key);
+            Ok::<_, Infallible>(found.map(|(value, revision)| Held {
+                revision: *revision,
+                value: value.as_slice().into(),
+            }))
+        };
         let effects = plan(change, revision, held).map_err(|refusal| match refusal {
             Refusal::Conflict => CommitError::Conflict,
             Refusal::Invalid(why) => CommitError::NotDone(why),
@@ -107,6 +119,15 @@ impl Store for MemoryStore {
             visit(Entry { key: key.clone(), value: value.clone(), revision: *revision });
         }
         Ok(inner.head)
+    }
+
+    fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        let inner = self.inner.lock();
+        let from = inner.entries.range(prefix.clone()..);
+        for (key, (value, revision)) in from.take_while(|(key, _)| key.0.starts_with(&prefix.0)) {
+            visit(Entry { key: key.clone(), value: value.clone(), revision: *revision });
+        }
+        Ok(())
     }
 
     fn observe(&self, observer: Arc<dyn Observer>) {

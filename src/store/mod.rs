@@ -5,6 +5,7 @@
 //! (`conformance`). Engines know bytes; [`codec`] knows what they mean. The
 //! data plane never calls a store: it reads what an [`Observer`] was told.
 
+pub mod chain;
 pub mod codec;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -46,8 +47,10 @@ pub enum Op {
         value: Vec<u8>,
     },
     /// Writes a value under `prefix` followed by the commit's revision in eight
-    /// big-endian bytes: how audit entries commit with what they describe. One
-    /// change appends at most once under one prefix.
+    /// big-endian bytes: how audit entries commit with what they describe. The
+    /// engine adds a link to the one before, see [`chain`], and keeps the head of
+    /// the chain under the bare prefix. One change appends at most once under one
+    /// prefix.
     Append {
         /// The key but for its last eight bytes.
         prefix: Key,
@@ -180,6 +183,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When anything can't be read, or is not what was written.
     fn load(&self, visit: &mut dyn FnMut(Entry)) -> Result<Revision, StoreError>;
+
+    /// Visits what lies under keys that begin with `prefix`, in the order of keys.
+    /// Commits may come between: what they write behind the place that was reached
+    /// is seen, what they write before it is not. Blocks; not for async threads.
+    ///
+    /// # Errors
+    /// When anything can't be read.
+    fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
 
     /// Sets who is told of changes from now on. To be called once, after
     /// [`Store::load`] and before the first commit.

@@ -44,6 +44,11 @@ impl Keyring {
         self.keys.insert(kid, key);
     }
 
+    /// The names of all keys that are believed.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
     /// The key that signs.
     pub fn signing(&self) -> &Arc<SigningKey> {
         &self.signing

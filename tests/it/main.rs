@@ -9,6 +9,7 @@
     reason = "a test that is wrong should say so, and a table is a table"
 )]
 
+mod audit;
 mod commands;
 mod forwarding;
 mod harness;
@@ -16,6 +17,7 @@ mod judging;
 mod life;
 mod malformed;
 mod n8n;
+mod openapi;
 mod process;
 mod raw;
 mod revocation;

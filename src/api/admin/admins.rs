@@ -1,6 +1,7 @@
-//! Administrators: making one, listing them.
+//! Administrators: making one, listing them, removing one.
 
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
 use crate::domain::{AdminName, AdminRole, Administrator, UnixTime};
-use crate::service::{FieldFault, create_admin};
+use crate::service::{AdminError, FieldFault, create_admin, remove_admin};
 
 const LIST: u8 = b'm';
 
@@ -122,6 +123,24 @@ pub(super) async fn list(
         created_at: admin.created_at.to_string(),
     };
     Ok(Page { items: older.iter().map(|admin| view(admin)).collect(), next_cursor })
+}
+
+/// Removes an administrator; the key is of no use from then on.
+#[utoipa::path(delete, path = "/v1/admins/{name}", tag = "administrators", operation_id = "removeAdmin",
+    params(("name" = String, Path, description = "The name")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = 409, description = "It is the last super-admin, who stays")))]
+pub(super) async fn remove(
+    State(shared): State<Shared>,
+    admin: SuperAdmin,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, ApiError> {
+    // What can be no name names nobody.
+    let name = path.ok().and_then(|Path(name)| AdminName::new(&name).ok());
+    let name = name.ok_or(AdminError::Unknown)?;
+    remove_admin(&shared.context, admin.actor(), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn write_place(admin: &Administrator) -> String {

@@ -1,4 +1,6 @@
-//! Who did what, when.
+//! Who did what, when and from where; and whether the trail is whole.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Serialize;
@@ -9,7 +11,8 @@ use super::view::Page;
 use crate::api::actor::Viewer;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
-use crate::service;
+use crate::domain::Changed;
+use crate::service::{self, BrokenLink, verify_audit};
 use crate::store::Revision;
 
 const LIST: u8 = b'a';
@@ -18,7 +21,8 @@ const LIST: u8 = b'a';
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "revision": 42, "at": "2026-11-22T03:00:00Z", "actor": "ada", "action": "credential.revoke",
-    "target": "6f9619ff-8b86-4011-b42d-00c04fc964ff", "reason": "leaked"
+    "target": "6f9619ff-8b86-4011-b42d-00c04fc964ff", "reason": "leaked",
+    "source": "192.0.2.7", "changes": [{ "field": "state", "before": "active", "after": "revoked" }]
 }))]
 pub(super) struct AuditView {
     /// The change it came with.
@@ -27,6 +31,8 @@ pub(super) struct AuditView {
     at: String,
     /// The administrator's name, `command-line`, or `gateway`.
     actor: String,
+    /// From where: an address, `command-line`, `gateway`, or `data plane`.
+    source: String,
     /// What was done, `object.verb`.
     action: &'static str,
     /// To what.
@@ -34,13 +40,51 @@ pub(super) struct AuditView {
     /// Why, where somebody said why.
     #[schema(required = true)]
     reason: Option<String>,
+    /// What is different since, field by field; never a secret. Long values are
+    /// cut and end with "…".
+    changes: Vec<ChangedView>,
+}
+
+/// One thing that is different.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangedView {
+    /// What.
+    field: String,
+    /// As it was; null if it was not.
+    #[schema(required = true)]
+    before: Option<String>,
+    /// As it is; null if it is no more.
+    #[schema(required = true)]
+    after: Option<String>,
+}
+
+/// Whether the trail is as it was written.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({ "entries": 1204, "ok": true, "first_broken": null }))]
+pub(super) struct VerifyView {
+    /// How many entries were read.
+    entries: u64,
+    /// True if every link holds.
+    ok: bool,
+    /// Where it first does not.
+    #[schema(required = true)]
+    first_broken: Option<BrokenView>,
+}
+
+/// A place where the chain does not hold.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BrokenView {
+    /// The entry at which it shows.
+    revision: u64,
+    /// What is wrong.
+    what: String,
 }
 
 /// Lists who did what, newest first.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "listAudit",
     params(
         ("q" = Option<String>, Query, description = "Parts of words, in any case, each to be found \
-            in actor, action, target or reason"),
+            in actor, source, action, target, reason or what changed"),
         ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
         ("cursor" = Option<String>, Query,
             description = "What next_cursor of the page before said")),
@@ -62,7 +106,38 @@ pub(super) async fn list(
         action: entry.action.as_str(),
         target: entry.target.clone(),
         reason: entry.reason.clone(),
+        source: entry.source.clone(),
+        changes: entry.changes.iter().map(changed).collect(),
     });
     let next_cursor = next.map(|revision| cursor(LIST, &revision.to_be_bytes()));
     Ok(Page { items: items.collect(), next_cursor })
+}
+
+fn changed(changed: &Changed) -> ChangedView {
+    let Changed { field, before, after } = changed.clone();
+    ChangedView { field, before, after }
+}
+
+/// Checks the trail: reads every entry from the store and follows the chain of
+/// hashes. Entries that come meanwhile are left for the next time.
+#[utoipa::path(get, path = "/v1/audit/verify", tag = "audit", operation_id = "verifyAudit",
+    responses(
+        (status = 200, description = "Read to the end; `ok` says how it is", body = VerifyView),
+        (status = 503, description = "The store can't be read right now")))]
+pub(super) async fn verify(
+    State(shared): State<Shared>,
+    _: Viewer,
+    params: Params,
+) -> Result<axum::Json<VerifyView>, ApiError> {
+    params.finish()?;
+    let context = Arc::clone(&shared.context);
+    let read = tokio::task::spawn_blocking(move || verify_audit(&context)).await;
+    let report = read.map_err(ApiError::internal)?.map_err(ApiError::unreadable)?;
+    Ok(axum::Json(VerifyView {
+        entries: report.entries,
+        ok: report.first_broken.is_none(),
+        first_broken: report
+            .first_broken
+            .map(|BrokenLink { revision, what }| BrokenView { revision, what }),
+    }))
 }

@@ -8,6 +8,7 @@ mod change;
 mod credentials;
 mod explain;
 mod impact;
+mod keys;
 mod lifecycle;
 mod openapi;
 mod revocations;
@@ -29,7 +30,7 @@ use super::ops::health;
 use super::readiness::Readiness;
 use crate::domain::ClientId;
 use crate::metrics::Metrics;
-use crate::service::{Context, Receipt};
+use crate::service::{Context, KeyGuard, Receipt};
 
 pub use explain::explanation;
 pub use openapi::openapi;
@@ -37,6 +38,7 @@ pub use openapi::openapi;
 /// What handlers work with.
 pub(crate) struct AdminState {
     pub(crate) context: Arc<Context>,
+    pub(crate) guard: KeyGuard,
     metrics: Metrics,
 }
 
@@ -62,16 +64,20 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/credentials/{client_id}/narrow", post(change::narrow))
         .route("/v1/credentials/{client_id}/arm", post(arming::arm))
         .route("/v1/credentials/{client_id}/disarm", post(arming::disarm))
-        .route("/v1/revocations", post(revocations::revoke))
+        .route("/v1/revocations", post(revocations::revoke).get(revocations::list))
         .route("/v1/roles", get(catalogue::roles))
         .route("/v1/routes", get(catalogue::routes))
         .route("/v1/me", get(catalogue::me))
         .route("/v1/admins", post(admins::create).get(admins::list))
+        .route("/v1/admins/{name}", delete(admins::remove))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/keys/rotate", post(keys::rotate))
         .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
-        .with_state(Arc::new(AdminState { context, metrics }));
+        .with_state(Arc::new(AdminState { context, guard: KeyGuard::default(), metrics }));
     framed(router, u64::from_be_bytes(start))
 }
 
@@ -86,6 +92,11 @@ enum Kind {
 }
 
 impl AdminState {
+    /// Counts a key that is none of ours.
+    pub(crate) fn count_wrong_key(&self) {
+        self.metrics.admin_auth_failures.inc();
+    }
+
     /// Counts what was revoked now, not what had been before.
     fn count(&self, kind: Kind, receipt: &Receipt) {
         let label = match kind {

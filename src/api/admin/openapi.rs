@@ -8,8 +8,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Sec
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, catalogue, change, credentials, explain, impact, lifecycle, revocations,
-    secrets,
+    admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle,
+    revocations, secrets,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
@@ -27,10 +27,11 @@ use crate::api::ops;
         lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
         change::change, change::usage, change::narrow, impact::impact,
         secrets::add, secrets::retire, arming::arm, arming::disarm,
-        revocations::revoke,
+        revocations::revoke, revocations::list,
         catalogue::roles, catalogue::routes, catalogue::me,
-        admins::create, admins::list,
-        audit::list, explain::explain,
+        admins::create, admins::list, admins::remove,
+        keys::list, keys::rotate,
+        audit::list, audit::verify, explain::explain,
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
@@ -41,18 +42,19 @@ struct AdminApi;
 /// What any call may answer, so that no handler has to repeat it.
 struct Errors;
 
-const ERRORS: [(&str, &str, &str, &str); 7] = [
+const ERRORS: [(&str, &str, &str, &str); 8] = [
     ("400", "invalid_request", "The body is not one JSON object with unique keys", "POST"),
     ("401", "unauthorized", "No admin key, or an unknown one", ""),
     ("403", "forbidden", "The administrator's role does not suffice", ""),
     ("404", "not_found", "There is no such thing", ""),
     ("413", "content_too_large", "The body is longer than 64 KiB", "POST"),
     ("422", "invalid_fields", "Some fields or parameters are not valid", ""),
+    ("429", "rate_limited", "Too many wrong keys came from this address; see Retry-After", ""),
     (
         "503",
         "unavailable",
         "The store took no change, or did not say; it is safe to ask again",
-        "POST",
+        "POST DELETE",
     ),
 ];
 
@@ -87,13 +89,17 @@ impl Modify for Errors {
                 let Some(operation) = operation else { continue };
                 let responses = &mut operation.responses.responses;
                 for (status, code, text, only) in ERRORS {
-                    if only.is_empty() || only == method {
+                    if only.is_empty() || only.contains(method) {
                         let response = error(code, text, status == "422");
                         responses.entry(status.to_owned()).or_insert(RefOr::T(response));
                     }
                 }
-                if let Some(RefOr::T(conflict)) = responses.get_mut("409") {
-                    *conflict = error("conflict", &conflict.description, false);
+                for (status, code) in [("409", "conflict"), ("503", "unavailable")] {
+                    if let Some(RefOr::T(told)) = responses.get_mut(status)
+                        && told.content.is_empty()
+                    {
+                        *told = error(code, &told.description, false);
+                    }
                 }
             }
         }

@@ -101,6 +101,24 @@ impl Refusal {
         Refusal { retry_after: Some(seconds.max(1)), ..refusal }
     }
 
+    /// Another client's token (400; RFC 7009 section 2.1, RFC 6749 section 5.2).
+    pub(super) const ANOTHERS_TOKEN: Refusal = Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_grant",
+        "The token was issued to another client.",
+    );
+
+    /// The store takes no change (503; RFC 7009 section 2.2.1): the token may
+    /// still live, and asking again is safe.
+    pub(super) const UNAVAILABLE: Refusal = Refusal {
+        retry_after: Some(2),
+        ..Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "The revocation could not be stored. Ask again.",
+        )
+    };
+
     /// A fault of ours (500).
     pub(super) const fn failed(description: &'static str) -> Self {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", description)

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json as value};
 
 use super::error::Refusal;
-use super::paths::{INTROSPECT, JWKS};
+use super::paths::{INTROSPECT, JWKS, REVOKE};
 use super::{Desk, json};
 use crate::policy::Snapshot;
 
@@ -31,6 +31,8 @@ impl Desk {
             "jwks_uri": format!("{base}{}", JWKS),
             "introspection_endpoint": format!("{base}{}", INTROSPECT),
             "introspection_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint": format!("{base}{}", REVOKE),
+            "revocation_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_methods_supported": methods,
             "grant_types_supported": ["client_credentials"],
             // Required, and there is no authorization endpoint to have any.

@@ -1,9 +1,9 @@
-//! The OAuth endpoints: tokens, what can be said of them, keys, discovery
-//! (RFC 6749, 7517, 7662, 8414, 9728).
+//! The OAuth endpoints: tokens, what can be said of them, their revocation,
+//! keys, discovery (RFC 6749, 7009, 7517, 7662, 8414, 9728).
 //!
 //! One table finds the endpoint of a path for the log and for the answer alike,
 //! so that the two can't differ. Nothing here logs: requests and answers carry
-//! secrets. Revocation by clients (RFC 7009) is not offered yet.
+//! secrets.
 
 mod body;
 mod client;
@@ -12,6 +12,7 @@ mod inspect;
 mod metadata;
 mod params;
 mod paths;
+mod revoke;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -25,6 +26,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
+use prometheus::IntCounter;
 
 use crate::metrics::Metrics;
 use crate::service::Context;
@@ -52,7 +54,7 @@ pub struct RefusalReason(pub &'static str);
 
 /// Names the endpoint of a request path (without the query), `None` if it is
 /// not one of these: `oauth.token`, `oauth.token_info`, `oauth.introspect`,
-/// `oauth.jwks`, `oauth.metadata`. A literal path beats `{account}`, which is
+/// `oauth.revoke`, `oauth.jwks`, `oauth.metadata`. A literal path beats `{account}`, which is
 /// never empty and never a segment that could be read in two ways.
 pub fn endpoints(
     paths: &OauthPaths,
@@ -67,7 +69,8 @@ pub fn router(context: Arc<Context>, paths: &OauthPaths, metrics: Metrics) -> Ro
     let table = PathTable::new(paths);
     let token_path = table.published_token_path(paths);
     let outcomes = Outcomes::new(&metrics);
-    let desk = Arc::new(Desk { context, table, token_path, outcomes });
+    let revocations = metrics.revocations.with_label_values(&["token"]);
+    let desk = Arc::new(Desk { context, table, token_path, outcomes, revocations });
     Router::new().fallback(move |request: Request| {
         let desk = Arc::clone(&desk);
         async move { desk.answer(request).await }
@@ -80,6 +83,8 @@ struct Desk {
     table: PathTable,
     token_path: Option<String>,
     outcomes: Outcomes,
+    /// Tokens that were revoked here.
+    revocations: IntCounter,
 }
 
 impl Desk {
@@ -107,6 +112,7 @@ impl Desk {
             }
             Endpoint::TokenInfo | Endpoint::TokenAndInfo if reads => self.info(parts, account),
             Endpoint::Introspect if posts => self.introspect(parts, body).await,
+            Endpoint::Revoke if posts => self.revoke(parts, body).await,
             Endpoint::Jwks if reads => self.jwks(),
             Endpoint::Server if reads => self.server_metadata(),
             Endpoint::Resource if reads => self.resource_metadata(),

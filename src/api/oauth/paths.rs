@@ -6,6 +6,7 @@ use super::OauthPaths;
 use crate::policy::CanonicalPath;
 
 pub(super) const INTROSPECT: &str = "/oauth2/introspect";
+pub(super) const REVOKE: &str = "/oauth2/revoke";
 pub(super) const JWKS: &str = "/.well-known/jwks.json";
 const SERVER: &str = "/.well-known/oauth-authorization-server";
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
@@ -18,6 +19,8 @@ pub(super) enum Endpoint {
     /// One path for both: POST mints, GET checks.
     TokenAndInfo,
     Introspect,
+    /// RFC 7009.
+    Revoke,
     Jwks,
     /// RFC 8414.
     Server,
@@ -31,6 +34,7 @@ impl Endpoint {
             Endpoint::Token | Endpoint::TokenAndInfo => "oauth.token",
             Endpoint::TokenInfo => "oauth.token_info",
             Endpoint::Introspect => "oauth.introspect",
+            Endpoint::Revoke => "oauth.revoke",
             Endpoint::Jwks => "oauth.jwks",
             Endpoint::Server | Endpoint::Resource => "oauth.metadata",
         }
@@ -39,7 +43,7 @@ impl Endpoint {
     /// The methods that it takes (RFC 9110 section 10.2.1).
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Endpoint::Token | Endpoint::Introspect => "POST",
+            Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => "POST",
             Endpoint::TokenAndInfo => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
@@ -75,6 +79,7 @@ impl PathTable {
         });
         for (path, endpoint) in [
             (INTROSPECT, Endpoint::Introspect),
+            (REVOKE, Endpoint::Revoke),
             (JWKS, Endpoint::Jwks),
             (SERVER, Endpoint::Server),
             (RESOURCE, Endpoint::Resource),

@@ -27,6 +27,8 @@ pub enum RecordId {
     Administrator(AdminName),
     /// An audit entry, by the commit it came with.
     Audit(Revision),
+    /// The end of the chain of audit entries.
+    AuditHead,
     /// A small thing of the gateway's own.
     Meta(String),
 }
@@ -48,7 +50,12 @@ pub fn credential(id: &ClientId) -> Key {
 
 /// Of a revoked token. The hour comes first: what expires together lies together.
 pub fn revoked_token(expires_at: UnixTime, jti: &Jti) -> Key {
-    let mut rest = hour_of(expires_at).to_be_bytes().to_vec();
+    revoked_token_in(hour_of(expires_at), jti)
+}
+
+/// Of a revoked token whose hour is known.
+pub fn revoked_token_in(hour: u32, jti: &Jti) -> Key {
+    let mut rest = hour.to_be_bytes().to_vec();
     rest.extend_from_slice(jti.as_bytes());
     join(TOKEN, &rest)
 }
@@ -86,13 +93,14 @@ pub fn meta(name: &str) -> Key {
     join(META, name.as_bytes())
 }
 
-/// What audit keys begin with, for [`crate::store::Op::Append`].
-pub(super) fn audit_prefix() -> Key {
+/// What audit keys begin with, for [`crate::store::Op::Append`]; and where the
+/// head of their chain lies.
+pub fn audit_prefix() -> Key {
     Key(AUDIT.to_vec())
 }
 
 /// The hour since the epoch; year 9999 fits with room to spare.
-pub(super) fn hour_of(at: UnixTime) -> u32 {
+pub fn hour_of(at: UnixTime) -> u32 {
     u32::try_from(at.as_secs() / 3600).unwrap_or(u32::MAX)
 }
 
@@ -126,6 +134,9 @@ pub(super) fn parse(key: &Key) -> Option<RecordId> {
         return Some(RecordId::Administrator(AdminName::new(text(rest)?).ok()?));
     }
     if let Some(rest) = bytes.strip_prefix(AUDIT) {
+        if rest.is_empty() {
+            return Some(RecordId::AuditHead);
+        }
         return Some(RecordId::Audit(Revision::from_be_bytes(rest.try_into().ok()?)));
     }
     if let Some(rest) = bytes.strip_prefix(USAGE) {

@@ -26,7 +26,6 @@ use super::{Entry, Key, Op, Revision};
 
 /// One thing that lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time is read, and taken apart at once")]
 pub enum Record {
     /// A credential with its secrets' hashes.
     Credential(Credential),
@@ -42,6 +41,9 @@ pub enum Record {
     Usage(Usage),
     /// Who did what, in which commit.
     Audit(Revision, AuditEntry),
+    /// The end of the chain of audit entries. Whoever verifies the chain reads
+    /// it; nobody else needs to, and one that is no good must stop nobody.
+    AuditHead,
     /// A small thing of the gateway's own.
     Meta {
         /// What it is.
@@ -100,6 +102,8 @@ pub struct CutOff {
     pub by: String,
     /// When.
     pub at: UnixTime,
+    /// Why, where somebody said why.
+    pub reason: Option<String>,
 }
 
 /// A signing key as it is kept: sealed, with what must be known to use it.
@@ -109,8 +113,10 @@ pub struct StoredKey {
     pub kid: Kid,
     /// What it signs with (RFC 7518 section 3.1).
     pub algorithm: String,
-    /// When it was made.
+    /// When it was made. Of two keys that may sign, the newer one does.
     pub created_at: UnixTime,
+    /// From when on it may sign.
+    pub activates_at: UnixTime,
     /// The private key, encrypted by whoever made this; the store never sees it open.
     pub sealed: Vec<u8>,
 }

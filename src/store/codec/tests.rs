@@ -6,14 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Action, AdminName, AdminRole, CredentialState, EnvironmentId, Environments, Rate, Revoked,
-    RoleId, Scope, SecretGeneration, SecretHash,
+    Action, AdminName, AdminRole, Changed, CredentialState, EnvironmentId, Environments, Rate,
+    Revoked, RoleId, Scope, SecretGeneration, SecretHash,
 };
 
 fn entry(op: Op, revision: Revision) -> Entry {
     match op {
         Op::Put { key, value } => Entry { key, value, revision },
-        Op::Append { mut prefix, value } => {
+        Op::Append { mut prefix, mut value } => {
+            value.extend_from_slice(&[9; 32]);
             prefix.0.extend_from_slice(&revision.to_be_bytes());
             Entry { key: prefix, value, revision }
         }
@@ -30,6 +31,7 @@ fn check(record: Record) {
         Record::Administrator(administrator) => put(administrator),
         Record::Audit(_, entry) => audit(entry),
         Record::Usage(usage) => put(usage),
+        Record::AuditHead => Op::Put { key: key::audit_prefix(), value: vec![0] },
         Record::Meta { name, value } => meta(name, value),
     };
     assert_eq!(Record::decode(&entry(op, 7)), Ok(record));
@@ -124,14 +126,16 @@ fn record() -> impl Strategy<Value = Record> {
         client_id().prop_map(CutOffSubject::Client),
         name().prop_map(|text| CutOffSubject::Account(AccountId::new(&text).unwrap())),
     ];
-    let cut_off =
-        (subject, time(), any::<String>(), time()).prop_map(|(subject, issued_before, by, at)| {
-            Record::CutOff(CutOff { subject, issued_before, by, at })
-        });
-    let key = (name(), any::<String>(), time(), any::<Vec<u8>>()).prop_map(
-        |(kid, algorithm, created_at, sealed)| {
+    let why = option::of(any::<String>());
+    let cut_off = (subject, time(), any::<String>(), time(), why).prop_map(
+        |(subject, issued_before, by, at, reason)| {
+            Record::CutOff(CutOff { subject, issued_before, by, at, reason })
+        },
+    );
+    let key = (name(), any::<String>(), time(), time(), any::<Vec<u8>>()).prop_map(
+        |(kid, algorithm, created_at, activates_at, sealed)| {
             let kid = Kid::new(&kid).unwrap();
-            Record::SigningKey(StoredKey { kid, algorithm, created_at, sealed })
+            Record::SigningKey(StoredKey { kid, algorithm, created_at, activates_at, sealed })
         },
     );
     let role = prop::sample::select(AdminRole::ALL.to_vec());
@@ -142,10 +146,15 @@ fn record() -> impl Strategy<Value = Record> {
         },
     );
     let action = prop::sample::select(Action::ALL.to_vec());
-    let audit = (time(), any::<String>(), action, any::<String>(), option::of(any::<String>()))
-        .prop_map(|(at, actor, action, target, reason)| {
-            Record::Audit(7, AuditEntry { at, actor, action, target, reason })
-        });
+    let text = any::<String>;
+    let changed = (text(), option::of(text()), option::of(text()))
+        .prop_map(|(field, before, after)| Changed { field, before, after });
+    let who = (text(), text());
+    let audit = (time(), who, action, text(), option::of(text()), vec(changed, 0..3)).prop_map(
+        |(at, (actor, source), action, target, reason, changes)| {
+            Record::Audit(7, AuditEntry { at, actor, source, action, target, reason, changes })
+        },
+    );
     let meta =
         (any::<String>(), any::<Vec<u8>>()).prop_map(|(name, value)| Record::Meta { name, value });
     let credential = credential().prop_map(Record::Credential);
@@ -156,7 +165,17 @@ fn record() -> impl Strategy<Value = Record> {
             Record::Usage(Usage { client_id, last_used, scopes })
         },
     );
-    prop_oneof![credential, token, cut_off, key, administrator, usage, audit, meta]
+    prop_oneof![
+        credential,
+        token,
+        cut_off,
+        key,
+        administrator,
+        usage,
+        audit,
+        meta,
+        Just(Record::AuditHead)
+    ]
 }
 
 proptest! {
@@ -182,6 +201,11 @@ const CREDENTIAL_V1: &str = concat!(
     r#""created_at":1000,"expires_at":null,"state":{"revoked":{"by":"root","at":2000,"#,
     r#""reason":"leaked"}},"secrets":[{"generation":1,"created_at":1000,"retires_at":3000,"#,
     r#""hash":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}]}"#
+);
+
+const AUDIT_V1: &str = concat!(
+    r#"{"at":1,"actor":"root","source":"192.0.2.7","action":"credential.revoke","target":"x","#,
+    r#""reason":"leaked","changes":[{"field":"state","before":null,"after":"a"}]}"#
 );
 
 /// These bytes lie on people's disks: they must read for ever.
@@ -225,13 +249,20 @@ fn version_1_still_reads() {
         revoked_at: at(5),
         reason: None,
     };
-    let by = |subject| CutOff { subject, issued_before: at(9), by: "root".into(), at: at(10) };
+    let by = |subject| CutOff {
+        subject,
+        issued_before: at(9),
+        by: "root".into(),
+        at: at(10),
+        reason: None,
+    };
     let on_client = by(CutOffSubject::Client(id));
     let on_account = by(CutOffSubject::Account(AccountId::new("acc").unwrap()));
     let stored = StoredKey {
         kid: Kid::new("kid").unwrap(),
         algorithm: "EdDSA".into(),
         created_at: at(1),
+        activates_at: at(2),
         sealed: vec![0xff, 0],
     };
     let administrator = Administrator {
@@ -244,11 +275,14 @@ fn version_1_still_reads() {
     let trail = AuditEntry {
         at: at(1),
         actor: "root".into(),
+        source: "192.0.2.7".into(),
         action: Action::CredentialRevoked,
         target: "x".into(),
         reason: Some("leaked".into()),
+        changes: vec![Changed { field: "state".into(), before: None, after: Some("a".into()) }],
     };
-    let cut_off = r#"{"issued_before":9,"by":"root","at":10}"#;
+    let linked = format!("{AUDIT_V1}{}", "\t".repeat(32));
+    let cut_off = r#"{"issued_before":9,"by":"root","at":10,"reason":null}"#;
     let fixtures: Vec<(Vec<u8>, &str, Record)> = vec![
         ([b"c/".as_slice(), &[2; 16]].concat(), CREDENTIAL_V1, Record::Credential(credential)),
         (
@@ -260,7 +294,7 @@ fn version_1_still_reads() {
         (b"o/a/acc".to_vec(), cut_off, Record::CutOff(on_account)),
         (
             b"k/kid".to_vec(),
-            r#"{"algorithm":"EdDSA","created_at":1,"sealed":"_wA"}"#,
+            r#"{"algorithm":"EdDSA","created_at":1,"activates_at":2,"sealed":"_wA"}"#,
             Record::SigningKey(stored),
         ),
         (
@@ -268,11 +302,7 @@ fn version_1_still_reads() {
             r#"{"role":"super-admin","key_hash":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE","created_by":"command-line","created_at":1}"#,
             Record::Administrator(administrator),
         ),
-        (
-            b"x/\0\0\0\0\0\0\0\x07".to_vec(),
-            r#"{"at":1,"actor":"root","action":"credential.revoke","target":"x","reason":"leaked"}"#,
-            Record::Audit(7, trail),
-        ),
+        (b"x/\0\0\0\0\0\0\0\x07".to_vec(), &linked, Record::Audit(7, trail)),
         (
             [b"u/".as_slice(), &[2; 16]].concat(),
             r#"{"last_used":[[1,5000]],"scopes":"a.b c.d"}"#,
@@ -335,6 +365,7 @@ fn a_sealed_key_is_not_printed() {
         kid: Kid::new("kid").unwrap(),
         algorithm: "EdDSA".into(),
         created_at: UnixTime::from_secs(0),
+        activates_at: UnixTime::from_secs(0),
         sealed: vec![222; 3],
     };
     assert!(!format!("{key:?}").contains("222"));

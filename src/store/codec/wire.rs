@@ -11,10 +11,11 @@ use super::key::hour_of;
 use super::parts::{Fault, VERSION, encode_json, hash, json, millis, pack, present, time, unpack};
 use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, usage};
 use crate::domain::{
-    AccountId, Action, AdminName, Administrator, AuditEntry, ClientId, Credential, CredentialState,
-    EnvironmentId, Environments, Generation, Jti, Revoked, RoleId, Scope, SecretGeneration,
-    UnixTime,
+    AccountId, Action, AdminName, Administrator, AuditEntry, Changed, ClientId, Credential,
+    CredentialState, EnvironmentId, Environments, Generation, Jti, Revoked, RoleId, Scope,
+    SecretGeneration, UnixTime,
 };
+use crate::store::chain;
 
 /// The bytes of a record. Sealed: only this room says what lies in a store.
 pub trait Encode {
@@ -23,6 +24,13 @@ pub trait Encode {
 }
 
 pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
+    if matches!(id, RecordId::AuditHead) {
+        return Ok(Record::AuditHead);
+    }
+    let bytes = match id {
+        RecordId::Audit(_) => chain::split(bytes).ok_or_else(|| Fault("it has no link".into()))?.0,
+        _ => bytes,
+    };
     let body = match bytes.split_first() {
         Some((&VERSION, body)) => body,
         Some((other, _)) => {
@@ -41,20 +49,22 @@ pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
             Record::RevokedToken(json::<RevokedTokenV1>(body)?.into_domain(hour, jti)?)
         }
         RecordId::CutOff(subject) => {
-            let CutOffV1 { issued_before, by, at } = json(body)?;
+            let CutOffV1 { issued_before, by, at, reason } = json(body)?;
             let (issued_before, at) = (time(issued_before)?, time(at)?);
-            Record::CutOff(CutOff { subject, issued_before, by, at })
+            Record::CutOff(CutOff { subject, issued_before, by, at, reason })
         }
         RecordId::SigningKey(kid) => {
-            let SigningKeyV1 { algorithm, created_at, sealed } = json(body)?;
-            let (created_at, sealed) = (time(created_at)?, unpack(&sealed)?);
-            Record::SigningKey(StoredKey { kid, algorithm, created_at, sealed })
+            let SigningKeyV1 { algorithm, created_at, activates_at, sealed } = json(body)?;
+            let (created_at, activates_at) = (time(created_at)?, time(activates_at)?);
+            let sealed = unpack(&sealed)?;
+            Record::SigningKey(StoredKey { kid, algorithm, created_at, activates_at, sealed })
         }
         RecordId::Administrator(name) => {
             Record::Administrator(json::<AdministratorV1>(body)?.into_domain(name)?)
         }
         RecordId::Audit(revision) => Record::Audit(revision, json::<AuditV1>(body)?.into_domain()?),
         RecordId::Usage(client_id) => Record::Usage(usage::decode(client_id, body)?),
+        RecordId::AuditHead => Record::AuditHead,
         RecordId::Meta(name) => Record::Meta { name, value: body.to_vec() },
     })
 }
@@ -140,6 +150,8 @@ struct CutOffV1 {
     issued_before: i64,
     by: String,
     at: i64,
+    #[serde(deserialize_with = "present")]
+    reason: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +159,7 @@ struct CutOffV1 {
 struct SigningKeyV1 {
     algorithm: String,
     created_at: i64,
+    activates_at: i64,
     sealed: String,
 }
 
@@ -164,10 +177,22 @@ struct AdministratorV1 {
 struct AuditV1 {
     at: i64,
     actor: String,
+    source: String,
     action: String,
     target: String,
     #[serde(deserialize_with = "present")]
     reason: Option<String>,
+    changes: Vec<ChangedV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangedV1 {
+    field: String,
+    #[serde(deserialize_with = "present")]
+    before: Option<String>,
+    #[serde(deserialize_with = "present")]
+    after: Option<String>,
 }
 
 impl Encode for Credential {
@@ -319,6 +344,7 @@ impl Encode for CutOff {
             issued_before: self.issued_before.as_millis(),
             by: self.by.clone(),
             at: self.at.as_millis(),
+            reason: self.reason.clone(),
         })
     }
 }
@@ -328,6 +354,7 @@ impl Encode for StoredKey {
         encode_json(&SigningKeyV1 {
             algorithm: self.algorithm.clone(),
             created_at: self.created_at.as_millis(),
+            activates_at: self.activates_at.as_millis(),
             sealed: pack(&self.sealed),
         })
     }
@@ -357,9 +384,19 @@ impl Encode for AuditEntry {
         encode_json(&AuditV1 {
             at: self.at.as_millis(),
             actor: self.actor.clone(),
+            source: self.source.clone(),
             action: self.action.to_string(),
             target: self.target.clone(),
             reason: self.reason.clone(),
+            changes: self
+                .changes
+                .iter()
+                .map(|Changed { field, before, after }| ChangedV1 {
+                    field: field.clone(),
+                    before: before.clone(),
+                    after: after.clone(),
+                })
+                .collect(),
         })
     }
 }
@@ -368,7 +405,11 @@ impl AuditV1 {
     fn into_domain(self) -> Result<AuditEntry, Fault> {
         let action = Action::parse(&self.action)
             .ok_or_else(|| Fault(format!("its action {:?} is unknown", self.action)))?;
-        let AuditV1 { actor, target, reason, .. } = self;
-        Ok(AuditEntry { at: time(self.at)?, actor, action, target, reason })
+        let AuditV1 { actor, source, target, reason, .. } = self;
+        let changes = self.changes.into_iter();
+        let changes = changes
+            .map(|ChangedV1 { field, before, after }| Changed { field, before, after })
+            .collect();
+        Ok(AuditEntry { at: time(self.at)?, actor, source, action, target, reason, changes })
     }
 }

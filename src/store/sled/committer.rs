@@ -15,7 +15,7 @@ use super::digest::Digest;
 use super::engine::{Engine, MAX_GROUP, MAX_GROUP_OPS};
 use super::error::OpenError;
 use super::folder::Folder;
-use crate::store::plan::Refusal;
+use crate::store::plan::{Refusal, weight};
 use crate::store::{Change, CommitError, Committed, Observer, Receipt, Status};
 
 /// What the committer and the handles of a store share.
@@ -243,11 +243,11 @@ impl Drop for Committer {
 /// Takes what waits, as far as one group may go; the request that no longer fits
 /// opens the next one.
 fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Request>, Option<Request>) {
-    let mut ops = first.change.ops.len();
+    let mut ops = weight(&first.change);
     let mut group = vec![first];
     while group.len() < MAX_GROUP {
         let Ok(request) = requests.try_recv() else { break };
-        ops += request.change.ops.len();
+        ops += weight(&request.change);
         if ops > MAX_GROUP_OPS {
             return (group, Some(request));
         }

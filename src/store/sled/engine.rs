@@ -1,9 +1,12 @@
 //! sled behind its fences: opened twice, compared with what must be in it, and
 //! written in one batch, one flush and two syncs for each group of changes.
 
+mod read;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::digest::{Digest, hash_entry, open_value, seal_value};
@@ -12,8 +15,8 @@ use super::folder::Folder;
 use super::quiet::quietly;
 use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
-use crate::store::plan::{Refusal, plan};
-use crate::store::{Change, Committed, Effect, Entry, Key, Revision, StoreError};
+use crate::store::plan::{self, Refusal, plan};
+use crate::store::{Change, Committed, Effect, Key, Revision};
 
 /// Where the digest lies, apart from all entries.
 const DIGEST_KEY: &[u8] = b"d";
@@ -185,29 +188,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Visits every entry in the order of keys.
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(Entry)) -> Result<Revision, StoreError> {
-        let fault = |fault: Fault| StoreError::Io(fault.what());
-        let mut count = 0;
-        let mut entries = self.db.with(|db| Ok(db.scan_prefix([ENTRY_PREFIX]))).map_err(fault)?;
-        while let Some((key, stored)) =
-            self.db.with(|_| entries.next().transpose()).map_err(fault)?
-        {
-            let (Some((_, key)), Some((revision, value))) =
-                (key.split_first(), open_value(&stored))
-            else {
-                return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
-            };
-            count += 1;
-            visit(Entry { key: Key(key.to_vec()), value: value.to_vec(), revision });
-        }
-        if count != self.digest.count {
-            let expected = self.digest.count;
-            return Err(StoreError::Damaged(format!("{count} of {expected} entries are there")));
-        }
-        Ok(self.digest.sequence)
-    }
-
     /// Reads what the ledger of a group needs to know of a key. The revision stands
     /// before each value: a map of all keys in memory would cost some 80 bytes a key
     /// and could drift, and the sum needs the old value's hash in any case.
@@ -219,15 +199,17 @@ impl Engine {
         let Some((revision, _)) = open_value(&stored) else {
             return Err(format!("what lies under {key:?} is too short"));
         };
-        Ok(Some(Held { revision, hash: hash_entry(&raw, &stored) }))
+        let value = stored.get(8..).unwrap_or_default().into();
+        Ok(Some(Held { revision, hash: hash_entry(&raw, &stored), value }))
     }
 }
 
 /// What lies under a key.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Held {
     revision: Revision,
     hash: u128,
+    value: Arc<[u8]>,
 }
 
 /// Changes that will be written together. Each sees the ones before it.
@@ -250,7 +232,10 @@ impl Group<'_> {
     /// [`Refusal::Read`] the whole group must be given up.
     pub(super) fn add(&mut self, change: Change) -> Result<Committed, Refusal<String>> {
         let revision = self.digest.sequence + 1;
-        let effects = plan(change, revision, |key| Ok(self.look(key)?.map(|held| held.revision)))?;
+        let effects = plan(change, revision, |key| {
+            let held = self.look(key)?;
+            Ok(held.map(|Held { revision, value, .. }| plan::Held { revision, value }))
+        })?;
         for effect in &effects {
             let (key, value) = match effect {
                 Effect::Put(entry) => (&entry.key, Some(&entry.value)),
@@ -265,7 +250,7 @@ impl Group<'_> {
                 let hash = hash_entry(&raw, &stored);
                 self.digest.add(hash);
                 self.batch.insert(raw.as_slice(), stored);
-                Held { revision, hash }
+                Held { revision, hash, value: value.as_slice().into() }
             });
             if held.is_none() {
                 self.batch.remove(raw);
@@ -284,10 +269,10 @@ impl Group<'_> {
 
     fn look(&mut self, key: &Key) -> Result<Option<Held>, String> {
         if let Some(held) = self.held.get(key) {
-            return Ok(*held);
+            return Ok(held.clone());
         }
         let held = self.engine.look(key)?;
-        self.held.insert(key.clone(), held);
+        self.held.insert(key.clone(), held.clone());
         Ok(held)
     }
 }

@@ -28,7 +28,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Change, CommitError, Entry, Observer, Receipt, Revision, Status, Store, StoreError};
+use super::{
+    Change, CommitError, Entry, Key, Observer, Receipt, Revision, Status, Store, StoreError,
+};
 use committer::{Committer, Health, Request, Shared};
 use engine::Engine;
 use folder::Folder;
@@ -152,6 +154,24 @@ impl Store for SledStore {
                 let why = self.shared.status.lock().refusing.clone();
                 Err(StoreError::Io(why.unwrap_or_default()))
             }
+        }
+    }
+
+    fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        // The committer waits for the lock: it is let go after each page.
+        const PAGE: usize = 512;
+        let mut after = None;
+        loop {
+            let page = match &*self.shared.engine.lock() {
+                Some(engine) => engine.page(prefix, after.as_ref(), PAGE)?,
+                None => {
+                    let why = self.shared.status.lock().refusing.clone();
+                    return Err(StoreError::Io(why.unwrap_or_default()));
+                }
+            };
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            page.into_iter().for_each(&mut *visit);
         }
     }
 

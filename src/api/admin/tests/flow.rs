@@ -95,7 +95,8 @@ async fn mint_find_show_revoke_and_again() {
     assert_eq!(
         lines[0],
         &json!({ "revision": revision, "at": at, "actor": "ada", "action": "credential.revoke",
-            "target": id, "reason": "leaked" })
+            "source": "unknown", "target": id, "reason": "leaked",
+            "changes": [{ "field": "state", "before": "active", "after": "revoked" }] })
     );
     for path in ["/v1/credentials", &path, "/v1/audit", "/v1/admins", "/v1/me", "/v1/roles"] {
         let answer = port.send(request("GET", path, Some(&port.super_admin), "")).await;

@@ -1,9 +1,11 @@
 //! The admin port through its router, over a real memory store.
 
+mod administrators;
 mod bad_input;
 mod flow;
 mod life;
 mod ports;
+mod revoked;
 mod rights;
 
 use axum::Router;

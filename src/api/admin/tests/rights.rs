@@ -35,12 +35,17 @@ fn calls(id: &str, generation: &str) -> Vec<(&'static str, String, Value, Option
             json!({ "jti": "6f9619ff-8b86-4011-b42d-00c04fc964ff" }),
             Some(Admin),
         ),
+        ("GET", "/v1/revocations".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/roles".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/routes".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/me".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/audit".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/audit/verify".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
+        ("DELETE", "/v1/admins/{name}".into(), json!(null), Some(SuperAdmin)),
+        ("GET", "/v1/keys".into(), json!(null), Some(Viewer)),
+        ("POST", "/v1/keys/rotate".into(), json!({}), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
         ("GET", "/healthz".into(), json!(null), None),
         ("GET", "/readyz".into(), json!(null), None),
@@ -52,6 +57,7 @@ fn calls(id: &str, generation: &str) -> Vec<(&'static str, String, Value, Option
 async fn each_role_may_do_what_it_may_and_no_more() {
     let port = Port::new().await;
     port.readiness.ready();
+    port.world.keep_key().await;
     let id = port.world.credential("a").await.credential.client_id.to_string();
     let keys = [
         (None, None),
@@ -70,6 +76,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     for (method, path, body, needed) in calls(&id, "1") {
         for (key, role) in keys {
             let head = port.world.store.status().head;
+            let path = path.replace("{name}", "n");
             let answer = port.send(request(method, &path, key, &body.to_string())).await;
             let told = format!("{method} {path} as {role:?}: {}", answer.text);
             match needed {

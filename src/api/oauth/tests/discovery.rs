@@ -38,15 +38,20 @@ fn documents() {
         "jwks_uri": format!("{ISSUER}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{ISSUER}/oauth2/introspect"),
         "introspection_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint": format!("{ISSUER}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_methods_supported": methods,
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
     });
     assert_eq!(body, expected);
     // What is published is answered.
-    for (member, method) in
-        [("token_endpoint", "POST"), ("introspection_endpoint", "POST"), ("jwks_uri", "GET")]
-    {
+    for (member, method) in [
+        ("token_endpoint", "POST"),
+        ("introspection_endpoint", "POST"),
+        ("revocation_endpoint", "POST"),
+        ("jwks_uri", "GET"),
+    ] {
         let path = expected[member].as_str().unwrap().strip_prefix(ISSUER).unwrap();
         let request = http::Request::builder().method(method).uri(path).body("").unwrap();
         assert!(![404, 405].contains(&gateway.send(request).status.as_u16()), "{member}");

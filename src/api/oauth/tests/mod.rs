@@ -6,6 +6,7 @@ mod clients;
 mod discovery;
 mod inspect;
 mod properties;
+mod revoke;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ impl Entropy for Seeded {
 
 struct Gateway {
     context: Arc<Context>,
+    store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
     metrics: Metrics,
     router: Router,
@@ -130,7 +132,7 @@ impl Gateway {
             clock_skew: Duration::from_secs(30),
         };
         let context = Arc::new(Context {
-            store,
+            store: store.clone(),
             memory,
             world: ArcSwap::from_pointee(world),
             minting: ArcSwap::from_pointee(minting),
@@ -141,7 +143,7 @@ impl Gateway {
         });
         let metrics = Metrics::new("0.0.0").unwrap();
         let router = router(Arc::clone(&context), &paths(), metrics.clone());
-        Gateway { context, clock, metrics, router }
+        Gateway { context, store, clock, metrics, router }
     }
 
     /// A credential of account `acme` with the role `operator`, as `edit` makes it.

@@ -150,7 +150,7 @@ fn no_randomness_no_token() {
     context.entropy = Arc::new(Dry);
     let context = Arc::new(context);
     let router = router(Arc::clone(&context), &paths(), metrics.clone());
-    let gateway = Gateway { context, clock: gateway.clock, metrics, router };
+    let gateway = Gateway { context, store: gateway.store, clock: gateway.clock, metrics, router };
     gateway.mint(&client, "").assert(500, "server_error");
     assert_eq!(gateway.minted("server_error"), 1);
 }

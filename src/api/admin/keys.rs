@@ -1,0 +1,146 @@
+//! The keys that tokens are signed with: listing them, rotating.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::view::Page;
+use crate::api::actor::{SuperAdmin, Viewer};
+use crate::api::body::Fields;
+use crate::api::error::ApiError;
+use crate::api::query::{Params, page_of};
+use crate::service::FieldFault;
+use crate::service::keys::{self, KeyState, KeyStatus};
+use crate::token::Algorithm;
+
+const LIST: u8 = b'k';
+
+/// So long a new key is published before it signs, unless somebody says
+/// otherwise: what the JWKS may be cached for.
+const ACTIVATE_AFTER: Duration = Duration::from_secs(300);
+/// Longer than this is a typing error.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A rotation; both may be left out.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents the body, which is read field by field")]
+pub(super) struct NewKey {
+    /// `EdDSA`, `ES256` or `RS256`; that of the key that signs now, if left out.
+    algorithm: Option<String>,
+    /// How long it is published before it signs, such as `10m`, up to 30 days;
+    /// `5m` if left out, `0s` for at once.
+    activate_after: Option<String>,
+}
+
+/// A signing key, without its private half.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "kid": "vX3l0R5iFfIY7WwQzO4nT2hM9cJkqE1aUd8sBgPy6Zo", "algorithm": "EdDSA", "state": "next",
+    "created_at": "2026-11-22T03:00:00Z", "activates_at": "2026-11-22T03:05:00Z",
+    "retires_at": null
+}))]
+pub(super) struct KeyView {
+    /// Its name in tokens and in the JWKS: the RFC 7638 thumbprint.
+    kid: String,
+    /// `EdDSA`, `ES256` or `RS256`.
+    algorithm: String,
+    /// `next` (published, will sign), `active` (signs) or `retiring` (believed
+    /// until the last token that it signed has ended).
+    state: &'static str,
+    /// When it was made; null for the key of `oauth.signing_key_file`.
+    #[schema(required = true)]
+    created_at: Option<String>,
+    /// From when on it may sign; null as above.
+    #[schema(required = true)]
+    activates_at: Option<String>,
+    /// When it goes; null while no other key follows it.
+    #[schema(required = true)]
+    retires_at: Option<String>,
+}
+
+impl KeyView {
+    fn of(key: &KeyStatus) -> Self {
+        KeyView {
+            kid: key.kid.clone(),
+            algorithm: key.algorithm.clone(),
+            state: match key.state {
+                KeyState::Next => "next",
+                KeyState::Active => "active",
+                KeyState::Retiring => "retiring",
+            },
+            created_at: key.created_at.map(|at| at.to_string()),
+            activates_at: key.activates_at.map(|at| at.to_string()),
+            retires_at: key.retires_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// Lists the signing keys, newest first.
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "listKeys",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 if left out"),
+        ("cursor" = Option<String>, Query,
+            description = "What next_cursor of the page before said")),
+    responses((status = 200, description = "A page", body = Page<KeyView>)))]
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    _: Viewer,
+    mut params: Params,
+) -> Result<Page<KeyView>, ApiError> {
+    let all = keys::list(&shared.context);
+    let (items, next_cursor) = page_of(&all, LIST, &mut params, KeyView::of);
+    params.finish()?;
+    Ok(Page { items, next_cursor })
+}
+
+/// Makes a new signing key. It is in the JWKS at once, signs after
+/// `activate_after`, and the old one is believed until its last token has ended.
+#[utoipa::path(post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
+    request_body(content = NewKey, example = json!({ "activate_after": "10m" })),
+    responses(
+        (status = 201, description = "Made and published", body = KeyView),
+        (status = 409, description = "The configuration gives the key (oauth.signing_key_file)")))]
+pub(super) async fn rotate(
+    State(shared): State<Shared>,
+    admin: SuperAdmin,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    let (algorithm, after) = (fields.text("algorithm"), fields.text("activate_after"));
+    let mut faults = Vec::new();
+    let algorithm = algorithm.and_then(|text| {
+        let known = text.parse::<Algorithm>().ok();
+        if known.is_none() {
+            faults.push(FieldFault::new("algorithm", "must be one of EdDSA, ES256, RS256"));
+        }
+        known
+    });
+    let after = after.map_or(Some(ACTIVATE_AFTER), |text| read_duration(&text));
+    if after.is_none() {
+        let what = "must be a time such as 90s, 10m or 12h, up to 30 days";
+        faults.push(FieldFault::new("activate_after", what));
+    }
+    fields.finish(faults)?;
+    let after = after.unwrap_or(ACTIVATE_AFTER);
+    let key = keys::rotate(&shared.context, admin.actor(), algorithm, after).await?;
+    Ok((StatusCode::CREATED, axum::Json(KeyView::of(&key))).into_response())
+}
+
+fn read_duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let scale = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u64 = digits.parse().ok().filter(|_| plain)?;
+    let whole = Duration::from_secs(count.checked_mul(scale)?);
+    (whole <= LONGEST).then_some(whole)
+}

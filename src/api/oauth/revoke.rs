@@ -1,0 +1,56 @@
+//! A client ends one of its own tokens (RFC 7009).
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
+use http::request::Parts;
+
+use super::error::Refusal;
+use super::{Desk, body, client, read};
+use crate::service::{Actor, RevokeError, TokenRef, authenticate, revoke_token};
+use crate::token::{UnverifiedToken, verify};
+
+impl Desk {
+    /// `POST` to the revocation endpoint. What is no token that anybody would
+    /// believe is answered like one that was revoked: the client's aim is
+    /// reached (section 2.2). The hint is only a hint: there is one kind.
+    pub(super) async fn revoke(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+        let params = body::params(&parts.headers, read(body).await?).await?;
+        let who = client::presented(&parts.headers, &params)?;
+        let (caller, _) = authenticate(&self.context, &who.client_id, who.secret.expose(), None)
+            .map_err(|bad| Refusal::invalid_client(bad, true))?;
+        let missing = Refusal::invalid_request("The parameter token is missing.");
+        let text = params.token().ok_or(missing)?;
+        let found = UnverifiedToken::parse(text).and_then(|token| {
+            let world = self.context.world.load();
+            verify(token, world.keys(), world.expectations(), self.context.now()).ok()
+        });
+        let Some(token) = found else { return Ok(done()) };
+        if token.client_id() != caller.client_id {
+            return Err(Refusal::ANOTHERS_TOKEN);
+        }
+        let actor = Actor::client(&caller);
+        match revoke_token(&self.context, &actor, TokenRef::verified(&token), None).await {
+            Ok(receipt) => {
+                if !receipt.repeated {
+                    self.revocations.inc();
+                }
+                Ok(done())
+            }
+            Err(RevokeError::Change(error)) => {
+                tracing::error!(%error, "a client could not revoke its token");
+                Err(Refusal::UNAVAILABLE)
+            }
+            // Nothing else can be wrong with a token of ours and no reason.
+            Err(_) => Err(Refusal::failed("The gateway could not revoke the token.")),
+        }
+    }
+}
+
+/// Done, and nothing to say (RFC 7009 section 2.2).
+fn done() -> Response {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
