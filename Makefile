@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench ci build-tools lint-tools
+.PHONY: help demo test lint bench ci build-tools lint-tools browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -10,6 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
 CARGO ?= cargo
 N8N := tests/clients/n8n
 N8N_INSTALLED := $(N8N)/node_modules/.package-lock.json
+CONSOLE := tests/clients/console
+CONSOLE_INSTALLED := $(CONSOLE)/node_modules/.package-lock.json
 LOG := target/install.log
 
 # Installs Debian packages without asking: as root, or where sudo needs no password.
@@ -29,7 +31,7 @@ demo: build-tools
 	@echo "Building portcullis; the first time takes some minutes."
 	@exec $(CARGO) run --quiet --locked -- demo $(ARGS)
 
-test: build-tools $(N8N_INSTALLED)
+test: build-tools $(N8N_INSTALLED) $(CONSOLE_INSTALLED) browser
 	@echo "Building and testing; the first time takes some minutes."
 	@$(CARGO) test --quiet --locked
 
@@ -59,13 +61,31 @@ lint-tools:
 	rustup component add rustfmt clippy >>$(LOG) 2>&1 && exit 0; \
 	echo "rustfmt and clippy could not be installed ($(LOG) says why)." >&2; exit 1
 
-# Without it that one test is skipped, but not where CI is set.
+# Without these, the test that needs it is skipped, but not where CI is set.
+npm-tools = { command -v npm >/dev/null || { \
+	echo "Installing node and npm: tests drive what is published there."; \
+	$(call apt-install,npm); }; }
+
 $(N8N_INSTALLED): $(N8N)/package-lock.json
 	@mkdir -p target
-	@command -v npm >/dev/null || { \
-		echo "Installing node and npm: a test drives a client that is published there."; \
-		$(call apt-install,npm); }; \
+	@$(npm-tools); \
 	echo "Installing n8n-nodes-abtasty from npm: a client that the tests drive through the gateway."; \
 	{ npm ci --prefix $(N8N) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "n8n-nodes-abtasty could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+$(CONSOLE_INSTALLED): $(CONSOLE)/package-lock.json
+	@mkdir -p target
+	@$(npm-tools); \
+	echo "Installing playwright-core and axe-core from npm: a test plays the console with them."; \
+	{ npm ci --prefix $(CONSOLE) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "playwright-core and axe-core could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+browser:
+	@mkdir -p target
+	@[ -x /usr/bin/chromium ] && exit 0; \
+	echo "Installing chromium: a test plays the console in it."; \
+	$(call apt-install,chromium) && exit 0; \
+	echo "chromium could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]

@@ -1,13 +1,16 @@
 //! The proof of who calls. A handler takes it as an argument, so one that
 //! forgets to ask for it does not have it: what it hands to a use case.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
 use super::admin::Shared;
 use super::error::ApiError;
-use crate::domain::AdminRole;
+use super::session::{cookie, may_change};
+use crate::domain::{AdminRole, Administrator};
 use crate::service::{Actor, authenticate_admin};
 
 macro_rules! proof {
@@ -48,17 +51,36 @@ proof! {
 }
 
 fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
+    let admin = match by_key(parts, shared) {
+        Some(admin) => admin?,
+        None => by_session(parts, shared)?,
+    };
+    if admin.role < needed {
+        return Err(ApiError::forbidden(needed.as_str()));
+    }
+    Ok(Actor::administrator(&admin))
+}
+
+/// By the Authorization field; nothing if there is none.
+fn by_key(parts: &Parts, shared: &Shared) -> Option<Result<Arc<Administrator>, ApiError>> {
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or_else(|| ApiError::unauthorized(false))?;
+    let value = values.next()?;
     let key = value.to_str().ok().and_then(|text| {
         let (scheme, key) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
     let key = key.filter(|_| values.next().is_none());
     let admin = key.and_then(|key| authenticate_admin(&shared.context, key));
-    let admin = admin.ok_or_else(|| ApiError::unauthorized(true))?;
-    if admin.role < needed {
-        return Err(ApiError::forbidden(needed.as_str()));
+    Some(admin.ok_or_else(|| ApiError::unauthorized(true)))
+}
+
+/// By the console's cookie, which a browser sends on its own account: a change
+/// must also come from a page of ours.
+fn by_session(parts: &Parts, shared: &Shared) -> Result<Arc<Administrator>, ApiError> {
+    let value = cookie(&parts.headers).ok_or_else(|| ApiError::unauthorized(false))?;
+    if !may_change(&parts.method, &parts.headers, &parts.uri) {
+        return Err(ApiError::foreign_origin());
     }
-    Ok(Actor::administrator(&admin))
+    let admin = shared.sessions.find(&shared.context, value);
+    admin.ok_or_else(ApiError::session_over)
 }

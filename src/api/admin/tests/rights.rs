@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 /// Every call, and the least role that it takes; none for all the world.
-fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
+fn calls(id: &str, key: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
     use AdminRole::{Admin, SuperAdmin, Viewer};
     let minting = json!({ "name": "n", "account": "acme", "roles": ["campaign-viewer"] });
     let one = |rest: &str| format!("/v1/credentials/{id}{rest}");
@@ -27,6 +27,9 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
         ("GET", "/v1/admins".into(), json!(null), Some(SuperAdmin)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
+        ("GET", "/v1/live".into(), json!(null), Some(Viewer)),
+        ("POST", "/v1/session".into(), json!({ "key": key }), None),
+        ("DELETE", "/v1/session".into(), json!(null), Some(Viewer)),
         ("GET", "/healthz".into(), json!(null), None),
         ("GET", "/readyz".into(), json!(null), None),
         ("GET", "/openapi.json".into(), json!(null), None),
@@ -45,7 +48,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
         (Some(port.admin.as_str()), Some(AdminRole::Admin)),
         (Some(port.super_admin.as_str()), Some(AdminRole::SuperAdmin)),
     ];
-    for (method, path, body, needed) in calls(&id) {
+    for (method, path, body, needed) in calls(&id, &port.viewer) {
         for (key, role) in keys {
             let head = port.world.store.status().head;
             let answer = port.send(request(method, &path, key, &body.to_string())).await;
@@ -110,7 +113,7 @@ async fn openapi_describes_every_call() {
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    let mut served: Vec<String> = calls("{client_id}")
+    let mut served: Vec<String> = calls("{client_id}", "")
         .into_iter()
         .map(|(method, path, _, _)| format!("{method} {path}"))
         .collect();
