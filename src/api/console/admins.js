@@ -7,7 +7,7 @@ import { field, showFaults } from './fields.js';
 import { once } from './once.js';
 import { button, empty, heading, row, show, table, time } from './parts.js';
 
-const COLUMNS = ['Name', 'Role', 'Created by', 'Created', ''];
+const COLUMNS = ['Name', 'Role', 'Created by', 'Created', 'Action'];
 const ROLES = [
   ['viewer', 'Viewer: reads, never a secret'],
   ['admin', 'Admin: also generates and revokes'],

@@ -7,14 +7,25 @@ import { button, empty, failure, heading, loading, row, section, show, table, ti
 const COLUMNS = ['When', 'Who', 'What', 'To what', 'Reason'];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** From where, unless the name says it. */
+const origin = ({ source, actor }) => source && source !== actor && h('p', { class: 'faint small' }, source);
+
+/** Before and after, field by field. */
+function differences({ changes = [] }) {
+  return changes.length > 0 && h('ul', { class: 'changes' }, changes.map(({ field, before, after }) =>
+    h('li', {}, `${field}: `, h('del', {}, before ?? 'none'), ' → ', h('ins', {}, after ?? 'none'))));
+}
+
 function line(entry) {
   const isCredential = entry.action.startsWith('credential.') && UUID.test(entry.target);
   return row(COLUMNS, [
-    time(entry.at), entry.actor, h('code', {}, entry.action),
+    time(entry.at),
+    [entry.actor, origin(entry)],
+    [h('code', {}, entry.action), differences(entry)],
     isCredential
       ? h('a', { href: `#/credentials/${entry.target}`, class: 'mono' }, entry.target)
       : h('span', { class: 'mono' }, entry.target),
-    entry.reason ?? '',
+    entry.reason,
   ]);
 }
 
@@ -69,12 +80,11 @@ export async function audit(place, { query }) {
 async function verify(place) {
   await show(place, 'the verdict', async () => {
     const found = await get('/v1/audit/verify');
-    const broken = found.first_broken ?? found.broken_at ?? found.broken;
-    const isWhole = found.intact ?? found.ok ?? found.valid ?? !broken;
-    announce(isWhole ? 'The chain is whole' : 'The chain is broken');
-    return h('p', { class: `notice ${isWhole ? 'good' : 'danger'}` }, isWhole
-      ? 'The chain is whole: no entry was changed, removed or slipped in.'
-      : `The chain is broken${typeof broken === 'number' ? ` at revision ${broken}` : ''}.`);
+    const told = found.ok
+      ? `The chain of ${found.entries.toLocaleString()} entries is whole: none was changed, removed or slipped in.`
+      : `The chain breaks at revision ${found.first_broken.revision}: ${found.first_broken.what}.`;
+    announce(told);
+    return h('p', { class: `notice ${found.ok ? 'good' : 'danger'}` }, told);
   });
 }
 
@@ -86,7 +96,8 @@ export function trail(id) {
     if (items.length === 0) return h('p', { class: 'faint' }, 'Nothing.');
     return h('ol', { class: 'trail' }, items.map((entry) => h('li', {},
       h('p', {}, h('strong', {}, entry.actor), ' ', h('code', {}, entry.action), entry.reason && `: ${entry.reason}`),
-      h('p', { class: 'faint small' }, time(entry.at)))));
+      differences(entry),
+      h('p', { class: 'faint small' }, time(entry.at), entry.source && ` · ${entry.source}`))));
   });
   return section('History', place);
 }

@@ -99,6 +99,6 @@ function line(credential, labels) {
     credential.environments.length > 0 ? credential.environments.join(', ') : h('span', { class: 'faint' }, 'All'),
     credential.created_by,
     time(credential.created_at, '–', true),
-    time(credential.last_used_at, 'Not since start', true),
+    time(credential.last_used_at, 'None on record', true),
   ], { class: credential.state });
 }

@@ -65,11 +65,11 @@ async function draw(place, me, id, again) {
           ['Created by', credential.created_by],
           ['Created', time(credential.created_at)],
           ['Expires', time(credential.expires_at, 'Never')],
-          ['Last used', time(credential.last_used_at, 'Not since the gateway started')],
+          ['Last used', time(credential.last_used_at, 'None on record')],
           (credential.rate || credential.concurrency) && ['Limits',
             [credential.rate, credential.concurrency && `${credential.concurrency} at once`].filter(Boolean).join(', ')],
         ])),
-        secrets(credential, may, canAct, again),
+        secrets(credential, may, canAct, place, again),
         trail(id)),
       h('div', { class: 'stack' },
         section('Rights',
@@ -79,12 +79,8 @@ async function draw(place, me, id, again) {
 }
 
 /** Roles that are awake, and until when. */
-function armedUntil(credential) {
-  const armed = credential.armed ?? [];
-  return new Map(Array.isArray(armed)
-    ? armed.map((each) => [each.role, each.until ?? each.armed_until])
-    : Object.entries(armed));
-}
+const armedUntil = (credential) =>
+  new Map((credential.armed ?? []).map((each) => [each.role, each.armed_until]));
 
 function roleList(credential, known, armed, may, canAct, again) {
   if (credential.roles.length === 0) return h('p', { class: 'faint' }, 'None: it has only rights of its own.');
@@ -102,32 +98,33 @@ function roleList(credential, known, armed, may, canAct, again) {
   }));
 }
 
-const SECRET_COLUMNS = ['Secret', 'Created', 'Last used', 'Ends', ''];
+const SECRET_COLUMNS = ['Secret', 'Created', 'Last used', 'Ends', 'Action'];
 
-function secrets(credential, may, canAct, again) {
-  const columns = may.retirement && canAct ? SECRET_COLUMNS : SECRET_COLUMNS.slice(0, 4);
+function secrets(credential, may, canAct, place, again) {
+  const canRetire = may.retirement && canAct && credential.secrets.length > 1;
+  const columns = canRetire ? SECRET_COLUMNS : SECRET_COLUMNS.slice(0, 4);
   const rows = credential.secrets.map((secret) => row(columns, [
     `Generation ${secret.generation}`,
     time(secret.created_at),
-    time(secret.last_used_at, 'Not since start'),
-    time(secret.retires_at, 'Not set'),
-    may.retirement && canAct && credential.secrets.length > 1
-      && h('button', {
-        type: 'button', 'aria-label': `Retire generation ${secret.generation}`,
-        onclick: () => retire(credential, secret, again),
-      }, 'Retire…'),
+    time(secret.last_used_at, 'None on record'),
+    secret.retires_unused_for && !secret.retires_at
+      ? `When unused for ${secret.retires_unused_for}` : time(secret.retires_at, 'Not set'),
+    canRetire && h('button', {
+      type: 'button', 'aria-label': `Retire generation ${secret.generation}`,
+      onclick: () => retire(credential, secret, again),
+    }, 'Retire…'),
   ].slice(0, columns.length)));
   return section('Secrets',
     rows.length > 0 ? h('div', { class: 'scroll' }, table('Secrets, oldest first', columns, rows)) : h('p', { class: 'faint' }, 'None is left.'),
-    may.rotation && canAct && h('div', { class: 'answers' }, button('Add a new secret…', () => rotate(credential, again))));
+    may.rotation && canAct && h('div', { class: 'answers' }, button('Add a new secret…', () => rotate(credential, place, again))));
 }
 
 function used(credential, usage, canNarrow, again) {
-  const never = usage.never_used ?? [];
+  const never = usage.never_used;
   return section('Rights in use',
     h('p', { class: 'faint' }, 'Since ', time(usage.since), '.'),
     never.length === 0
       ? h('p', {}, 'All that was granted is used.')
-      : [h('p', {}, `${never.length} of ${(usage.granted ?? []).length} rights were never used:`), chips(never),
+      : [h('p', {}, `${never.length} of ${usage.granted.length} rights were never used:`), chips(never),
         canNarrow && h('div', { class: 'answers' }, button('Narrow to what is used…', () => narrow(credential, usage, again)))]);
 }

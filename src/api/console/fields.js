@@ -82,10 +82,13 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
   const draw = () => {
     list.replaceChildren(...words.map((word, at) => tag(word, () => {
       words.splice(at, 1);
-      draw();
+      changed();
       input.focus();
     })));
     list.hidden = words.length === 0;
+  };
+  const changed = () => {
+    draw();
     onChange();
   };
   const take = () => {
@@ -93,7 +96,7 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
     input.value = '';
     if (typed.length > 0) {
       words.push(...typed);
-      draw();
+      changed();
     }
   };
   const input = h('input', {
@@ -105,7 +108,7 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
         take();
       } else if (event.key === 'Backspace' && !input.value && words.length > 0) {
         words.pop();
-        draw();
+        changed();
       }
     },
     onblur: take,
@@ -113,5 +116,6 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
   const made = field(name, label, input, hint);
   input.before(list);
   draw();
-  return { ...made, values: () => { take(); return [...words]; } };
+  // What is typed and not yet a tag is meant, too.
+  return { ...made, chosen: () => [...words], values: () => { take(); return [...words]; } };
 }

@@ -64,21 +64,16 @@ function rolePicker(roles, onChange) {
 
 function form(place, roles) {
   const sum = h('div', { class: 'sum', 'aria-live': 'polite' });
-  const change = () => summary(sum, picker.chosen(), scopes.peek(), environments.peek());
   const text = (attributes = {}) => h('input', { type: 'text', autocomplete: 'off', ...attributes });
 
   const name = field('name', 'Name', text({ required: true, maxlength: '100' }), 'The integration that will use it, such as “Nightly report”.');
   const description = field('description', 'Description', h('textarea', { rows: '2', maxlength: '1000' }), 'What it is for. Optional.');
   const account = field('account', 'Account', text({ required: true, spellcheck: 'false', autocapitalize: 'none' }), 'The tenant it is bound to. It can reach no other.');
-  let picker = { chosen: () => [] };
-  const live = (made) => {
-    const peek = () => [...made.element.querySelectorAll('.tags .tag')].map((each) => each.firstChild.textContent);
-    return { ...made, peek };
-  };
-  let [scopes, environments] = [{ peek: () => [] }, { peek: () => [] }];
-  picker = rolePicker(roles, () => change());
-  scopes = live(tagField('scopes', 'Extra rights', 'Scopes besides those of the roles, such as campaign.list. Enter adds one. Optional.', 'resource.action', () => change()));
-  environments = live(tagField('environments', 'Environments', 'Where its rights hold. None means all.', 'production', () => change()));
+  const picker = rolePicker(roles, () => change());
+  const scopes = tagField('scopes', 'Extra rights',
+    'Scopes besides those of the roles, such as campaign.list. Enter adds one. Optional.', 'resource.action', () => change());
+  const environments = tagField('environments', 'Environments', 'Where its rights hold. None means all.', 'production', () => change());
+  const change = () => summary(sum, picker.chosen(), scopes.chosen(), environments.chosen());
 
   const day = h('input', { type: 'date', 'aria-label': 'Expires on', hidden: true });
   const life = h('select', { onchange: () => { day.hidden = life.value !== 'date'; if (!day.hidden) day.focus(); } },

@@ -12,16 +12,13 @@ async function impact(credential) {
   if (!(await serves('GET', '/v1/credentials/{client_id}/impact'))) return null;
   const what = await get(credentialPath(credential.client_id, '/impact')).catch(() => null);
   if (!what) return null;
-  const routes = (what.routes ?? []).map((each) => {
-    const count = each.requests ?? each.count;
-    return `${each.route ?? each.name}${count === undefined ? '' : `: ${count}`}`;
-  });
+  const routes = what.routes.map((each) => `${each.route}: ${each.requests_last_hour.toLocaleString()}`);
   return h('div', { class: 'impact' },
     h('h3', {}, 'What hangs on it'),
     facts([
-      ['Last used', time(what.last_used_at, 'Not since the gateway started')],
-      what.live_tokens !== undefined && ['Live tokens', String(what.live_tokens)],
-      what.open_streams !== undefined && ['Requests under way', String(what.open_streams)],
+      ['Last used', time(what.last_used_at, 'Never')],
+      ['Live tokens', what.live_tokens.toLocaleString()],
+      ['Requests under way', what.open_streams.toLocaleString()],
       ['Last hour', routes.length > 0 ? chips(routes) : 'No requests'],
     ]));
 }
@@ -83,22 +80,32 @@ export async function resume(credential, again) {
   }
 }
 
-const OVERLAPS = [['', 'Keep the old one until I retire it'], ['1h', 'An hour'], ['24h', 'A day'], ['168h', 'A week']];
+/** What becomes of the old secret, and the field of the call that says so. */
+const OVERLAPS = [
+  ['', 'Until I retire it'],
+  ['retire_old_after=1h', 'For an hour'],
+  ['retire_old_after=24h', 'For a day'],
+  ['retire_old_after=168h', 'For a week'],
+  ['retire_old_after_unused=168h', 'Until it was unused for a week'],
+];
 
-export async function rotate(credential, again) {
-  const overlap = field('retire_old_after', 'The old secret works for', h('select', {},
+/** Another secret; it takes the place of the view until it was copied. */
+export async function rotate(credential, place, again) {
+  const overlap = field('retire_old_after', 'The old secret works', h('select', {},
     OVERLAPS.map(([value, text]) => h('option', { value }, text))), 'Long enough to change it where it is in use.');
   const rest = h('div', {});
   const made = await ask({
     title: 'Add a new secret?',
     body: [h('p', {}, 'Both work meanwhile, so that nothing stops.'), rest, overlap.element],
     yes: 'Make a new secret', no: 'Cancel',
-    act: () => post(credentialPath(credential.client_id, '/secrets'),
-      overlap.control.value ? { retire_old_after: overlap.control.value } : {}),
+    act: () => {
+      const [name, value] = overlap.control.value.split('=');
+      return post(credentialPath(credential.client_id, '/secrets'), name ? { [name]: value } : {});
+    },
     onError: (error) => { showFaults(error, [overlap], rest); return true; },
   });
   if (!made) return;
-  document.getElementById('main').replaceChildren(once({
+  place.replaceChildren(once({
     title: `A new secret for “${credential.name}”`,
     warning: 'Copy it now and put it where the integration reads it.',
     pairs: [
@@ -108,14 +115,14 @@ export async function rotate(credential, again) {
     done: 'Done',
     onDone: again,
   }));
-  document.querySelector('#main h1').focus();
+  place.querySelector('h1').focus();
 }
 
 export async function retire(credential, secret, again) {
   const done = await ask({
     title: `Retire generation ${secret.generation}?`,
     body: [h('p', { class: 'strong' }, 'Whoever still uses this secret will stop working.'),
-      h('p', {}, 'The tokens that it minted end with it. Last used: ', time(secret.last_used_at, 'not since the gateway started'), '.')],
+      h('p', {}, 'The tokens that it minted end with it. Last used: ', time(secret.last_used_at, 'never'), '.')],
     yes: 'Yes, retire', danger: true,
     act: () => remove(credentialPath(credential.client_id, `/secrets/${secret.generation}`)),
   });
@@ -160,7 +167,8 @@ export async function disarmRole(credential, role, again) {
 export async function narrow(credential, usage, again) {
   const done = await ask({
     title: 'Narrow to what is used?',
-    body: [h('p', {}, 'These rights were never used and will be taken away, also from tokens that are out:'), chips(usage.never_used)],
+    body: [h('p', {}, 'These rights were never used and will be taken away, also from tokens that are out:'), chips(usage.never_used),
+      h('p', { class: 'hint' }, 'A role that is used in part gives way to the single rights that are.')],
     yes: 'Yes, narrow', no: 'No, keep all', danger: true,
     act: () => post(credentialPath(credential.client_id, '/narrow')),
   });

@@ -21,11 +21,10 @@ export function live(place) {
   const body = h('div', { class: 'stack' }, loading('the numbers'));
   const problem = h('div', {});
   const pause = h('button', {
-    type: 'button', 'aria-pressed': 'false',
+    type: 'button',
     onclick: () => {
       isPaused = !isPaused;
-      pause.setAttribute('aria-pressed', String(isPaused));
-      pause.textContent = isPaused ? 'Go on' : 'Pause';
+      pause.textContent = isPaused ? 'Resume' : 'Pause';
       if (!isPaused) { before = null; tick(); } else clearTimeout(timer);
     },
   }, 'Pause');

@@ -55,7 +55,7 @@ export function once({ title, warning, pairs, done, onDone }) {
         copyButton(`Copy ${label}`, value, isSecret ? copied : undefined))))),
     h('div', { class: 'answers' },
       pairs.length > 1 && copyButton('Copy both', whole, copied),
-      button(done, onDone, 'primary')));
+      button(done, async () => { if (await mayLeave()) onDone(); }, 'primary')));
   if (pairs.length > 1) panel.querySelector('.answers .copy span').textContent = 'Copy both';
   return panel;
 }
