@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench compare ci build-tools lint-tools compare-tools
+.PHONY: help demo test lint bench compare ci build-tools lint-tools compare-tools browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -12,6 +12,8 @@ N8N := tests/clients/n8n
 N8N_INSTALLED := $(N8N)/node_modules/.package-lock.json
 SCHEMATHESIS := target/tools/schemathesis
 SCHEMATHESIS_INSTALLED := $(SCHEMATHESIS)/bin/st
+CONSOLE := tests/clients/console
+CONSOLE_INSTALLED := $(CONSOLE)/node_modules/.package-lock.json
 LOG := target/install.log
 
 # Installs Debian packages without asking: as root, or where sudo needs no password.
@@ -32,7 +34,7 @@ demo: build-tools
 	@echo "Building portcullis; the first time takes some minutes."
 	@exec $(CARGO) run --quiet --locked -- demo $(ARGS)
 
-test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED)
+test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED) browser
 	@echo "Building and testing; the first time takes some minutes."
 	@$(CARGO) test --quiet --locked
 
@@ -74,12 +76,14 @@ lint-tools:
 	rustup component add rustfmt clippy >>$(LOG) 2>&1 && exit 0; \
 	echo "rustfmt and clippy could not be installed ($(LOG) says why)." >&2; exit 1
 
-# Without it that one test is skipped, but not where CI is set.
+# Without these, the test that needs it is skipped, but not where CI is set.
+npm-tools = { command -v npm >/dev/null || { \
+	echo "Installing node and npm: tests drive what is published there."; \
+	$(call apt-install,npm); }; }
+
 $(N8N_INSTALLED): $(N8N)/package-lock.json
 	@mkdir -p target
-	@command -v npm >/dev/null || { \
-		echo "Installing node and npm: a test drives a client that is published there."; \
-		$(call apt-install,npm); }; \
+	@$(npm-tools); \
 	echo "Installing n8n-nodes-abtasty from npm: a client that the tests drive through the gateway."; \
 	{ npm ci --prefix $(N8N) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "n8n-nodes-abtasty could not be installed ($(LOG) says why)." >&2; \
@@ -94,4 +98,20 @@ $(SCHEMATHESIS_INSTALLED): tests/clients/schemathesis/requirements.txt
 	echo "Installing schemathesis from PyPI: it tests the admin port against its description."; \
 	{ python3 -m venv $(SCHEMATHESIS) && $(SCHEMATHESIS)/bin/pip install --quiet -r $< && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "schemathesis could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+$(CONSOLE_INSTALLED): $(CONSOLE)/package-lock.json
+	@mkdir -p target
+	@$(npm-tools); \
+	echo "Installing playwright-core and axe-core from npm: a test plays the console with them."; \
+	{ npm ci --prefix $(CONSOLE) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "playwright-core and axe-core could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+browser:
+	@mkdir -p target
+	@[ -x /usr/bin/chromium ] && exit 0; \
+	echo "Installing chromium: a test plays the console in it."; \
+	$(call apt-install,chromium) && exit 0; \
+	echo "chromium could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 
 use super::admin::Shared;
 use super::error::ApiError;
+use super::session::{cookie, may_change};
 use crate::domain::{AdminRole, Administrator};
 use crate::service::{Actor, authenticate_admin};
 
@@ -77,14 +78,10 @@ pub(crate) fn know(
 }
 
 fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
-    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or_else(|| ApiError::unauthorized(false))?;
-    let key = value.to_str().ok().and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
-    let key = key.filter(|_| values.next().is_none());
-    let admin = know(shared, source(parts), key)?;
+    let admin = match by_key(parts, shared) {
+        Some(admin) => admin?,
+        None => by_session(parts, shared)?,
+    };
     if admin.role < needed {
         return Err(ApiError::forbidden(needed.as_str()));
     }
@@ -93,4 +90,38 @@ fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Act
         Some(address) => actor.calling_from(address),
         None => actor,
     })
+}
+
+/// From where a call came, for handlers.
+pub(crate) struct Source(pub(crate) Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Source(source(parts)))
+    }
+}
+
+/// By the Authorization field; nothing if there is none.
+fn by_key(parts: &Parts, shared: &Shared) -> Option<Result<Arc<Administrator>, ApiError>> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?;
+    let key = value.to_str().ok().and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let key = key.filter(|_| values.next().is_none());
+    Some(know(shared, source(parts), key))
+}
+
+/// By the console's cookie, which a browser sends on its own account: a change
+/// must also come from a page of ours.
+fn by_session(parts: &Parts, shared: &Shared) -> Result<Arc<Administrator>, ApiError> {
+    let value = cookie(&parts.headers).ok_or_else(|| ApiError::unauthorized(false))?;
+    if !may_change(&parts.method, &parts.headers, &parts.uri) {
+        return Err(ApiError::foreign_origin());
+    }
+    let admin = shared.sessions.find(&shared.context, value);
+    admin.ok_or_else(ApiError::session_over)
 }

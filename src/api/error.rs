@@ -97,6 +97,19 @@ impl ApiError {
             .with(header::WWW_AUTHENTICATE, challenge)
     }
 
+    /// 401: the session has ended.
+    pub(crate) fn session_over() -> Self {
+        let text = "The session has ended; sign in again.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
+            .with(header::WWW_AUTHENTICATE, "Bearer realm=\"admin\", error=\"invalid_token\"")
+    }
+
+    /// 403: a cookie came along, but not from a page of ours.
+    pub(crate) fn foreign_origin() -> Self {
+        let text = "With the console's cookie, a change must come from the console's own origin.";
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", text)
+    }
+
     /// 403: the role is too small.
     pub(crate) fn forbidden(needed: &str) -> Self {
         let text = format!("This takes an administrator with the role {needed}.");

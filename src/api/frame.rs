@@ -1,5 +1,5 @@
 //! What every call has, whoever answers it: a request id in and out, errors as
-//! JSON, no caching, and no panic that reaches the caller.
+//! JSON, no caching unless it says so, and no panic that reaches the caller.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ async fn frame(State(ids): State<Arc<RequestIds>>, request: Request, next: Next)
         response = rendered;
     }
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);

@@ -7,12 +7,14 @@
 mod actor;
 mod admin;
 mod body;
+mod console;
 mod error;
 mod frame;
 pub mod oauth;
 mod ops;
 mod query;
 mod readiness;
+mod session;
 
 pub use admin::{admin_router, explanation, openapi};
 pub use ops::ops_router;

@@ -188,8 +188,9 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let readiness = Readiness::new(Arc::clone(&store));
     let stop_beside = watch::Sender::new(false);
     let mut beside = JoinSet::new();
-    let admin_app = admin_router(Arc::clone(&context), readiness.clone(), metrics.clone());
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
+    let (state, counters) = (Arc::clone(&context), metrics.clone());
+    let admin_app = admin_router(state, readiness.clone(), counters, Arc::clone(&gather));
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
         let mut stopped = stop_beside.subscribe();

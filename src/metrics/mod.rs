@@ -4,6 +4,7 @@
 //! configuration or the code names, never a client, a token or a path.
 
 mod access_log;
+mod live;
 mod store;
 
 use prometheus::{
@@ -12,6 +13,7 @@ use prometheus::{
 };
 
 pub use access_log::{AccessLog, AccessRecord};
+pub use live::{Live, Series};
 pub use store::{MeteredObserver, MeteredStore};
 
 /// The label of what no route is about.

@@ -11,6 +11,7 @@
 
 mod audit;
 mod commands;
+mod console;
 mod forwarding;
 mod harness;
 mod judging;

@@ -14,6 +14,7 @@ use crate::api::error::ApiError;
 use crate::api::query::{Params, page_of};
 use crate::domain::Role;
 use crate::policy::{Access, Route};
+use crate::service::Actor;
 
 /// A predefined role.
 #[derive(Serialize, ToSchema)]
@@ -70,6 +71,12 @@ pub(super) struct MeView {
     name: String,
     /// `viewer`, `admin` or `super-admin`.
     role: &'static str,
+}
+
+impl MeView {
+    pub(super) fn of(actor: &Actor) -> Self {
+        MeView { name: actor.name().to_owned(), role: actor.role().as_str() }
+    }
 }
 
 /// Lists the predefined roles, in the order of the configuration.
@@ -141,6 +148,5 @@ fn as_configured(access: &Access) -> Value {
 #[utoipa::path(get, path = "/v1/me", tag = "catalogue", operation_id = "whoAmI",
     responses((status = 200, description = "You", body = MeView)))]
 pub(super) async fn me(viewer: Viewer) -> axum::Json<MeView> {
-    let actor = viewer.actor();
-    axum::Json(MeView { name: actor.name().to_owned(), role: actor.role().as_str() })
+    axum::Json(MeView::of(viewer.actor()))
 }

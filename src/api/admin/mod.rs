@@ -10,9 +10,11 @@ mod explain;
 mod impact;
 mod keys;
 mod lifecycle;
+mod live;
 mod openapi;
 mod revocations;
 mod secrets;
+mod session;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -24,10 +26,12 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post};
 
+use super::console::console;
 use super::error::ApiError;
 use super::frame::framed;
 use super::ops::health;
 use super::readiness::Readiness;
+use super::session::Sessions;
 use crate::domain::ClientId;
 use crate::metrics::Metrics;
 use crate::service::{Context, KeyGuard, Receipt};
@@ -39,13 +43,21 @@ pub use openapi::openapi;
 pub(crate) struct AdminState {
     pub(crate) context: Arc<Context>,
     pub(crate) guard: KeyGuard,
+    pub(crate) sessions: Sessions,
     metrics: Metrics,
+    gather: Arc<dyn Fn() + Send + Sync>,
 }
 
 pub(crate) type Shared = Arc<AdminState>;
 
-/// Everything that the admin port answers (contract, section 8).
-pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metrics) -> Router {
+/// Everything that the admin port answers (contract, section 8). `gather` brings
+/// gauges up to date and is called before they are read.
+pub fn admin_router(
+    context: Arc<Context>,
+    readiness: Readiness,
+    metrics: Metrics,
+    gather: Arc<dyn Fn() + Send + Sync>,
+) -> Router {
     let mut start = [0; 8];
     // Without randomness request ids are only less distinct.
     if let Err(error) = context.entropy.fill(&mut start) {
@@ -75,9 +87,18 @@ pub fn admin_router(context: Arc<Context>, readiness: Readiness, metrics: Metric
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
+        .route("/v1/session", post(session::sign_in).delete(session::sign_out))
+        .route("/v1/live", get(live::show))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
-        .with_state(Arc::new(AdminState { context, guard: KeyGuard::default(), metrics }));
+        .merge(console())
+        .with_state(Arc::new(AdminState {
+            context,
+            guard: KeyGuard::default(),
+            sessions: Sessions::default(),
+            metrics,
+            gather,
+        }));
     framed(router, u64::from_be_bytes(start))
 }
 

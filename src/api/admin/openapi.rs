@@ -3,23 +3,24 @@
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::json;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle,
-    revocations, secrets,
+    admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle, live,
+    revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
+use crate::api::session::COOKIE;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Portcullis admin API",
-        description = "Mints, finds and revokes credentials. Every call but /healthz, /readyz and \
-            /openapi.json takes an admin key. Roles: viewer reads; admin also mints and revokes; \
+        description = "Mints, finds and revokes credentials. Every call but /healthz, /readyz, \
+            /openapi.json and POST /v1/session takes an admin key, or the cookie of a session. Roles: viewer reads; admin also mints and revokes; \
             super-admin also manages administrators."
     ),
     paths(
@@ -32,6 +33,7 @@ use crate::api::ops;
         admins::create, admins::list, admins::remove,
         keys::list, keys::rotate,
         audit::list, audit::verify, explain::explain,
+        session::sign_in, session::sign_out, live::show,
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
@@ -79,7 +81,11 @@ impl Modify for Errors {
         let components = document.components.get_or_insert_default();
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("admin_key", scheme);
-        document.security = Some(vec![SecurityRequirement::new("admin_key", Vec::<String>::new())]);
+        let scheme = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE)));
+        components.add_security_scheme("session", scheme);
+        let one_of = ["admin_key", "session"];
+        let required = |name| SecurityRequirement::new(name, Vec::<String>::new());
+        document.security = Some(one_of.map(required).to_vec());
         let keyed = |path: &str| path.starts_with("/v1/");
         for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| keyed(path)) {
             let changes = [&mut item.post, &mut item.patch, &mut item.delete];

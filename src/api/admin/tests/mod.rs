@@ -7,6 +7,9 @@ mod life;
 mod ports;
 mod revoked;
 mod rights;
+mod session;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -47,8 +50,9 @@ impl Port {
         let admin = world.admin("ada", AdminRole::Admin).await;
         let super_admin = world.admin("root", AdminRole::SuperAdmin).await;
         let metrics = Metrics::new("0.0.0").unwrap();
-        let readiness = Readiness::new(world.store.clone() as std::sync::Arc<dyn Store>);
-        let router = admin_router(world.ctx.clone(), readiness.clone(), metrics.clone());
+        let readiness = Readiness::new(world.store.clone() as Arc<dyn Store>);
+        let router =
+            admin_router(world.ctx.clone(), readiness.clone(), metrics.clone(), Arc::new(|| ()));
         Port { world, router, metrics, readiness, viewer, admin, super_admin }
     }
 

@@ -5,7 +5,11 @@ use crate::domain::{ClientId, Scope};
 use crate::store::{Change, codec};
 
 /// Every call, and the least role that it takes; none for all the world.
-fn calls(id: &str, generation: &str) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
+fn calls(
+    id: &str,
+    generation: &str,
+    key: &str,
+) -> Vec<(&'static str, String, Value, Option<AdminRole>)> {
     use AdminRole::{Admin, SuperAdmin, Viewer};
     let minting = json!({ "name": "n", "account": "acme", "roles": ["campaign-viewer"] });
     let one = |rest: &str| format!("/v1/credentials/{id}{rest}");
@@ -47,6 +51,9 @@ fn calls(id: &str, generation: &str) -> Vec<(&'static str, String, Value, Option
         ("GET", "/v1/keys".into(), json!(null), Some(Viewer)),
         ("POST", "/v1/keys/rotate".into(), json!({}), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
+        ("GET", "/v1/live".into(), json!(null), Some(Viewer)),
+        ("POST", "/v1/session".into(), json!({ "key": key }), None),
+        ("DELETE", "/v1/session".into(), json!(null), Some(Viewer)),
         ("GET", "/healthz".into(), json!(null), None),
         ("GET", "/readyz".into(), json!(null), None),
         ("GET", "/openapi.json".into(), json!(null), None),
@@ -73,7 +80,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     };
     let change = Change { guards: Vec::new(), ops: vec![codec::put(&used)] };
     port.world.store.commit(change).await.unwrap();
-    for (method, path, body, needed) in calls(&id, "1") {
+    for (method, path, body, needed) in calls(&id, "1", &port.viewer) {
         for (key, role) in keys {
             let head = port.world.store.status().head;
             let path = path.replace("{name}", "n");
@@ -139,7 +146,7 @@ async fn openapi_describes_every_call() {
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    let mut served: Vec<String> = calls("{client_id}", "{generation}")
+    let mut served: Vec<String> = calls("{client_id}", "{generation}", "")
         .into_iter()
         .map(|(method, path, _, _)| format!("{method} {path}"))
         .collect();

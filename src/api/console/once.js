@@ -1,0 +1,61 @@
+// What is shown this once: a secret or a key, with a guard until it was copied.
+
+import { h } from './dom.js';
+import { ask } from './dialog.js';
+import { button, copyButton } from './parts.js';
+
+/** True while a secret is on the page that nobody has copied. */
+let isHeld = false;
+
+window.addEventListener('beforeunload', (event) => {
+  if (isHeld) event.preventDefault();
+});
+
+/** Asks before an uncopied secret is lost; true if the way is free. */
+export async function mayLeave() {
+  if (!isHeld) return true;
+  const leaves = await ask({
+    title: 'Leave without the secret?',
+    body: [h('p', {}, 'It has not been copied, and it can’t be shown again.')],
+    yes: 'Leave anyway', no: 'Stay here', danger: true,
+  });
+  if (leaves) isHeld = false;
+  return !isHeld;
+}
+
+/** Whether an uncopied secret is there. */
+export const isGuarded = () => isHeld;
+
+/** Lets go without asking: whoever signed out has lost it anyway. */
+export function release() {
+  isHeld = false;
+}
+
+/**
+ * The panel with what is shown once.
+ *
+ * @param {{title: string, warning: string, pairs: {label: string, value: string, isSecret?: boolean}[],
+ *   done: string, onDone: () => void}} what
+ */
+export function once({ title, warning, pairs, done, onDone }) {
+  isHeld = true;
+  const panel = h('section', { class: 'card once', 'aria-labelledby': 'once-title' });
+  const copied = () => {
+    isHeld = false;
+    panel.classList.add('copied');
+  };
+  const whole = pairs.map(({ label, value }) => `${label}: ${value}`).join('\n');
+  panel.append(
+    h('h1', { id: 'once-title', tabindex: '-1' }, title),
+    h('p', { class: 'notice warning' }, h('strong', {}, 'This is shown only once. '), warning),
+    h('dl', { class: 'pair' }, pairs.map(({ label, value, isSecret }) => h('div', {},
+      h('dt', {}, label),
+      // Whoever copies by hand has copied it, too.
+      h('dd', {}, h('code', { 'data-once': isSecret, oncopy: isSecret && copied }, value),
+        copyButton(`Copy ${label}`, value, isSecret ? copied : undefined))))),
+    h('div', { class: 'answers' },
+      pairs.length > 1 && copyButton('Copy both', whole, copied),
+      button(done, async () => { if (await mayLeave()) onDone(); }, 'primary')));
+  if (pairs.length > 1) panel.querySelector('.answers .copy span').textContent = 'Copy both';
+  return panel;
+}
