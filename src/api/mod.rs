@@ -19,3 +19,4 @@ mod session;
 pub use admin::{admin_router, explanation, openapi};
 pub use ops::ops_router;
 pub use readiness::Readiness;
+pub(crate) use session::COOKIE as SESSION_COOKIE;

@@ -98,7 +98,7 @@ pub(super) fn token(command: &Token) -> Outcome {
         (None, Some(token)) => json!({"token": stdin::or_given(token)?}),
         (None, None) => json!({}),
     };
-    let receipt = admin.post("/v1/revocations", &body)?;
+    let receipt = receipt(admin.post("/v1/revocations", &body)?)?;
     show(port, &receipt, || format!("the token is revoked for good ({})", receipt_words(&receipt)));
     Ok(DONE)
 }
@@ -192,7 +192,7 @@ fn list(query: &CredentialQuery) -> Outcome {
 
 fn change(one: &OneCredential, what: &str, body: &Value, done: &str) -> Outcome {
     let admin = AdminPort::from_env(&one.port.admin_url)?;
-    let receipt = admin.post(&path(one, what), body)?;
+    let receipt = receipt(admin.post(&path(one, what), body)?)?;
     show(&one.port, &receipt, || {
         format!("{} is {done} ({})", out::plain(&one.client_id), receipt_words(&receipt))
     });
@@ -237,6 +237,19 @@ pub(super) fn details(credential: &Value) -> String {
     let mut credential = credential.clone();
     say_all(&mut credential);
     fields(DETAILS, &credential)
+}
+
+/// What came as a receipt, if it is one: no other answer says that a change is
+/// on disk, whatever its status.
+pub(super) fn receipt(answer: Value) -> anyhow::Result<Value> {
+    let is_receipt = answer.get("revision").is_some_and(Value::is_u64)
+        && answer.get("revoked_at").is_some_and(Value::is_string);
+    anyhow::ensure!(
+        is_receipt,
+        "the admin port did not answer with a receipt: take nothing for done, and see whether \
+         PORTCULLIS_ADMIN_URL is that of a gateway"
+    );
+    Ok(answer)
 }
 
 /// A receipt in words. It says nothing of streams where there were none.

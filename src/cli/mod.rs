@@ -59,7 +59,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Audit(command) => credential::audit(command),
         Command::Demo { once, json } => demo::demo(*once, *json),
         Command::Openapi => {
-            out::json(&crate::api::openapi());
+            out::answer(crate::api::openapi());
             Ok(DONE)
         }
     }

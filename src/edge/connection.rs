@@ -5,7 +5,8 @@
 //! the client's socket and the upstream's: that is how a revocation cuts what
 //! is under way, idle or not.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,24 +18,44 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
+use super::failure::Failure;
 use super::head::{HeadEnd, read_head};
 use super::headers::Origin;
 use super::proxy::Gateway;
 use super::reject::Reply;
 use super::stage::{RequestContext, Stage, Ticket};
 use crate::policy::Denial;
-use crate::revocation::CutSlot;
+
+/// The client's end of a connection.
+pub(crate) struct Client {
+    pub(crate) origin: Origin,
+    /// A second handle of the socket.
+    pub(crate) spare: Option<TcpStream>,
+}
+
+impl Client {
+    /// The upstream said nothing in time: 504, past Pingora, which was dropped.
+    fn tell_of_silence(self, gateway: &Gateway) {
+        let failure = Failure::SILENCE;
+        let id = gateway.ids.next();
+        let reply = Reply::error(failure.status, failure.error, failure.description, &id);
+        if let Some(mut socket) = self.spare {
+            // It does not block: a few hundred bytes fit, or nobody reads.
+            let _ = socket.write_all(&reply.to_closing_bytes());
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+        }
+    }
+}
 
 /// Serves a connection until either side ends it.
 pub(crate) async fn serve(
     gateway: &Gateway,
     proxy: &Arc<HttpProxy<Gateway>>,
     mut stream: Stream,
-    peer: SocketAddr,
-    tls: bool,
+    client: Client,
     shutdown: &ShutdownWatch,
 ) {
-    let origin = Origin { address: peer.ip().to_canonical(), tls };
+    let origin = client.origin;
     let mut persistent: Option<HttpPersistentSettings> = None;
     let mut draining = shutdown.clone();
     loop {
@@ -55,15 +76,14 @@ pub(crate) async fn serve(
         session
             .set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
         session.set_pipelined_prefix(head);
-        let slot = Arc::new(CutSlot::default());
-        session.set_connection_user_context(Some(Box::new(Ticket {
-            origin,
-            slot: Arc::clone(&slot),
-        })));
+        let ticket = Ticket::new(origin);
+        let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
+        session.set_connection_user_context(Some(Box::new(ticket)));
         let reused = tokio::select! {
             biased;
             // What is cut is dropped, and with it both connections.
             _ = slot.wait() => return,
+            () = patience.wait() => return client.tell_of_silence(gateway),
             reused = proxy.process_new_http(session, shutdown) => reused,
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
@@ -80,7 +100,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// Tells no, once, and closes. Without a denial it was too slow (408).
 async fn refuse(gateway: &Gateway, mut stream: Stream, origin: Origin, denial: Option<Denial>) {
     let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
-    ctx.ticket = Some(Ticket { origin, slot: Arc::new(CutSlot::default()) });
+    ctx.ticket = Some(Ticket::new(origin));
     ctx.request_id = gateway.ids.next();
     let reply = match &denial {
         Some(denial) => Reply::denied(denial, &ctx.request_id),

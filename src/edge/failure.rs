@@ -13,8 +13,17 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// The upstream took too long.
+    pub(super) const SILENCE: Failure = Failure {
+        status: 504,
+        error: "upstream_timeout",
+        description: "The service behind the gateway took too long to answer.",
+        word: "upstream_timeout",
+    };
+
     pub(super) fn of(error: &Error) -> Failure {
         let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        let upstream = matches!(error.esource(), ErrorSource::Upstream);
         match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Failure {
                 status: 413,
@@ -22,12 +31,21 @@ impl Failure {
                 description: "",
                 word: "too_large",
             },
-            // Connection fields that Pingora does not take.
-            (ErrorType::InvalidHTTPHeader, ErrorSource::Downstream) => Failure {
+            // Connection fields that Pingora does not take; chunks that are none.
+            (etype, _) if !upstream && is_malformed(etype) => Failure {
                 status: 400,
                 error: "invalid_request",
-                description: "The request's Connection field names fields that must not be named there.",
+                description: "The request's Connection field or the framing of its body is malformed.",
                 word: "malformed_request",
+            },
+            (etype, _) if !upstream && has_left(etype) => {
+                Failure { status: 0, error: "", description: "", word: "client_gone" }
+            }
+            (_, _) if timed_out && !upstream => Failure {
+                status: 408,
+                error: "request_timeout",
+                description: "The request took too long to arrive.",
+                word: "client_timeout",
             },
             (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
                 Failure {
@@ -37,27 +55,27 @@ impl Failure {
                     word: "internal_error",
                 }
             }
-            (_, ErrorSource::Upstream) if timed_out => Failure {
-                status: 504,
-                error: "upstream_timeout",
-                description: "The service behind the gateway took too long to answer.",
-                word: "upstream_timeout",
-            },
+            (_, ErrorSource::Upstream) if timed_out => Failure::SILENCE,
             (_, ErrorSource::Upstream) => Failure {
                 status: 502,
                 error: "bad_gateway",
                 description: "The service behind the gateway could not be reached or broke off.",
                 word: "bad_gateway",
             },
-            (_, ErrorSource::Downstream) if timed_out => Failure {
-                status: 408,
-                error: "request_timeout",
-                description: "The request took too long to arrive.",
-                word: "client_timeout",
-            },
             (_, ErrorSource::Downstream) => {
                 Failure { status: 0, error: "", description: "", word: "client_gone" }
             }
         }
     }
+}
+
+/// What Pingora calls a client that closed in the middle of its request.
+fn has_left(error: &ErrorType) -> bool {
+    matches!(error, ErrorType::ConnectionClosed) || error.as_str() == "PrematureBodyEnd"
+}
+
+/// What Pingora calls a request that is framed wrongly.
+fn is_malformed(error: &ErrorType) -> bool {
+    let framing = ["InvalidChunk", "InvalidTrailerEnd"];
+    matches!(error, ErrorType::InvalidHTTPHeader) || framing.contains(&error.as_str())
 }

@@ -40,7 +40,7 @@ pub(crate) enum HeadEnd {
 }
 
 /// More fields than this are refused: Pingora's parser takes 256.
-const MAX_FIELDS: usize = 200;
+const MAX_FIELDS: usize = 250;
 
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
 /// A connection that is idle when `draining` turns true is gone.
@@ -163,6 +163,10 @@ fn check_request_line<'h>(
     };
     if method.is_empty() || method.len() > 32 || !method.iter().all(|b| is_tchar(*b)) {
         return Err(Denial::malformed("the method is not a token"));
+    }
+    if method == b"CONNECT" {
+        // Pingora would answer this one by itself, unlogged.
+        return Err(Denial::malformed("CONNECT is not served here"));
     }
     if target.len() > limits.target_bytes {
         return Err(Denial::new(Reason::TargetTooLong));

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{self, AUTHORIZATION, CONNECTION, HOST, TE};
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, TE};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::peers::AuthorizationPolicy;
+use crate::api::SESSION_COOKIE;
 use crate::policy::Permit;
 
 /// Who is at the other end of the connection, and how they came.
@@ -58,6 +60,7 @@ pub(crate) fn prepare(
     for name in unwanted(request, believed) {
         request.remove_header(&name);
     }
+    strip_session(request)?;
     match authorization {
         AuthorizationPolicy::Forward => {}
         AuthorizationPolicy::Strip => {
@@ -96,6 +99,27 @@ pub(crate) fn prepare(
     if wants_trailers && !request.headers.contains_key(CONNECTION) {
         request.insert_header(TE, "trailers")?;
         request.insert_header(CONNECTION, "TE")?;
+    }
+    Ok(())
+}
+
+/// Browsers know no ports: whoever is signed in to the console sends its cookie
+/// here too, where nobody else may see it.
+fn strip_session(request: &mut RequestHeader) -> pingora::Result<()> {
+    let is_session =
+        |pair: &str| pair.split('=').next().unwrap_or_default().trim() == SESSION_COOKIE;
+    let fields: Vec<HeaderValue> = request.headers.get_all(COOKIE).iter().cloned().collect();
+    if !fields.iter().any(|f| String::from_utf8_lossy(f.as_bytes()).split(';').any(is_session)) {
+        return Ok(());
+    }
+    request.remove_header(&COOKIE);
+    for field in fields {
+        let text = String::from_utf8_lossy(field.as_bytes());
+        let kept: Vec<&str> = text.split(';').filter(|pair| !is_session(pair)).collect();
+        let kept = kept.join(";");
+        if !kept.trim().is_empty() {
+            request.append_header(COOKIE, kept.trim().to_owned())?;
+        }
     }
     Ok(())
 }
@@ -210,16 +234,6 @@ pub(crate) fn override_field(request: &RequestHeader) -> Option<&str> {
         .find(|name| OVERRIDES.contains(&plain(name).as_str()))
 }
 
-/// True if silence is normal on this exchange: an upgrade, an event stream.
-pub(crate) fn is_open_ended(request: &RequestHeader) -> bool {
-    let accept = request.headers.get(header::ACCEPT).map(|value| value.as_bytes());
-    let events = b"text/event-stream";
-    request.headers.contains_key(header::UPGRADE)
-        || accept.is_some_and(|value| {
-            value.windows(events.len()).any(|w| w.eq_ignore_ascii_case(events))
-        })
-}
-
 /// Fields of the upstream's connection say nothing about the client's (RFC
 /// 9110 section 7.6.1). Pingora sets its own Connection and framing.
 pub(crate) fn strip_hop_by_hop(response: &mut ResponseHeader) {
@@ -277,6 +291,19 @@ mod tests {
         let believed = unwanted(&request, true);
         assert!(!believed.iter().any(|n| n == "x-forwarded-for" || n == "x-real-ip"));
         assert!(believed.iter().any(|n| n == "x_forwarded_for"));
+    }
+
+    #[test]
+    fn the_consoles_cookie_stays_here() {
+        let mut request = request(&[
+            ("Cookie", "a=1; portcullis_session=secret; b=2"),
+            ("Cookie", "portcullis_session=secret"),
+            ("Cookie", "c=3"),
+        ]);
+        strip_session(&mut request).unwrap();
+        let left: Vec<&str> =
+            request.headers.get_all(COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(left, ["a=1; b=2", "c=3"]);
     }
 
     #[test]

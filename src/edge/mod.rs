@@ -11,6 +11,7 @@ mod head;
 mod headers;
 mod judge;
 mod mount;
+mod patience;
 mod peers;
 mod proxy;
 mod reject;

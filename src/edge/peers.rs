@@ -25,7 +25,7 @@ pub struct UpstreamSettings {
     pub authorization: AuthorizationPolicy,
     /// To a connection, TLS included.
     pub connect_timeout: Duration,
-    /// To the response head, then between bytes; not on what is open-ended.
+    /// To the response head, and between bytes of an upload.
     pub read_timeout: Duration,
 }
 
@@ -44,6 +44,8 @@ pub enum AuthorizationPolicy {
 pub(crate) struct Upstream {
     pub(crate) name: UpstreamName,
     pub(crate) authorization: AuthorizationPolicy,
+    /// How long it may be silent before its response head comes.
+    pub(crate) patience: Duration,
     options: PeerOptions,
     tls: Option<String>,
     /// The only address, if there is just one: nothing to balance.
@@ -69,7 +71,6 @@ impl Upstream {
         let mut options = PeerOptions::new();
         options.connection_timeout = Some(settings.connect_timeout);
         options.total_connection_timeout = Some(settings.connect_timeout);
-        options.read_timeout = Some(settings.read_timeout);
         options.write_timeout = Some(settings.read_timeout);
         options.idle_timeout = Some(POOL_IDLE);
         options.max_h2_streams = 100;
@@ -80,6 +81,7 @@ impl Upstream {
         Upstream {
             name: settings.name,
             authorization: settings.authorization,
+            patience: settings.read_timeout,
             options,
             tls: settings.server_name,
             only,
@@ -95,15 +97,11 @@ impl Upstream {
         }
     }
 
-    /// A peer at `address`. With `open_ended`, silence never ends an exchange.
-    pub(crate) fn peer(&self, address: SocketAddr, open_ended: bool) -> Box<HttpPeer> {
+    /// A peer at `address`.
+    pub(crate) fn peer(&self, address: SocketAddr) -> Box<HttpPeer> {
         let sni = self.tls.clone().unwrap_or_default();
         let mut peer = HttpPeer::new(address, self.tls.is_some(), sni);
         peer.options = self.options.clone();
-        if open_ended {
-            peer.options.read_timeout = None;
-            peer.options.write_timeout = None;
-        }
         Box::new(peer)
     }
 

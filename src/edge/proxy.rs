@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 
 use super::failure::Failure;
-use super::headers::{RequestIds, client_request_id, is_open_ended, prepare, strip_hop_by_hop};
+use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
 use super::reject::Reply;
@@ -116,7 +116,9 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<bool> {
         let settings = self.settings.load();
         let idle = settings.head.idle_timeout;
-        session.set_keepalive(Some(idle.as_secs().max(1)));
+        // HTTP/1.0 has no keep-alive of its own (RFC 9112 section 9.3).
+        let lasting = session.req_header().version != http::Version::HTTP_10;
+        session.set_keepalive(lasting.then_some(idle.as_secs().max(1)));
         session.set_read_timeout(Some(idle));
         session.set_write_timeout(Some(idle));
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
@@ -165,6 +167,11 @@ impl ProxyHttp for Gateway {
             });
         }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if let (Stage::Permitted(passage), Some(ticket), None) =
+            (&ctx.stage, &ctx.ticket, ctx.status)
+        {
+            ticket.patience.wind_up(passage.upstream.patience);
+        }
         match &ctx.stage {
             Stage::Permitted(passage)
                 if passage.body_limit > 0 && ctx.bytes_in > passage.body_limit =>
@@ -177,7 +184,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Stage::Permitted(passage) = &mut ctx.stage else {
@@ -190,7 +197,10 @@ impl ProxyHttp for Gateway {
         let Some(address) = passage.upstream.next() else {
             return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the upstream is up");
         };
-        Ok(passage.upstream.peer(address, is_open_ended(session.req_header())))
+        if let Some(ticket) = &ctx.ticket {
+            ticket.patience.wind_up(passage.upstream.patience);
+        }
+        Ok(passage.upstream.peer(address))
     }
 
     fn fail_to_connect(
@@ -240,6 +250,9 @@ impl ProxyHttp for Gateway {
         let status = response.status.as_u16();
         if status >= 200 || status == 101 {
             ctx.status = Some(status);
+            if let Some(ticket) = &ctx.ticket {
+                ticket.patience.stop();
+            }
         }
         if status != 101 {
             strip_hop_by_hop(response);
@@ -271,6 +284,15 @@ impl ProxyHttp for Gateway {
     ) -> FailToProxy {
         let failure = Failure::of(error);
         ctx.failure = failure.word;
+        if let Some(ticket) = &ctx.ticket {
+            ticket.patience.stop();
+        }
+        if failure.status >= 500 {
+            // Kind and side only: the error's own text may quote the target
+            // with its query, or what the upstream sent.
+            let (kind, side) = (error.etype().as_str(), error.esource().as_str());
+            tracing::warn!(request_id = %ctx.request_id, path = %ctx.path, kind, side, "{}", failure.word);
+        }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = if failure.status == 413 {
                 Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id)
@@ -284,10 +306,23 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: failure.status, can_reuse_downstream: false }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &RequestContext, error: &Error) -> bool {
-        // What clients do is in the access log; only upstreams' faults are news.
-        matches!(error.esource(), ErrorSource::Downstream)
-            || matches!(error.etype(), ErrorType::HTTPStatus(_))
+    /// Pingora's own lines quote the target with its query: never.
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &RequestContext,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
+        ctx.request_id.clone()
     }
 
     async fn logging(

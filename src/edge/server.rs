@@ -1,6 +1,7 @@
 //! Listeners, the cap on connections, and the end.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::connection::serve;
-use super::headers::RequestIds;
+use super::connection::{Client, serve};
+use super::headers::{Origin, RequestIds};
 use super::proxy::Gateway;
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
@@ -164,7 +165,12 @@ async fn accept(
         while running.try_join_next().is_some() {}
         running.spawn(async move {
             let _open = Open::new(&gateway, place);
-            serve(&gateway, &proxy, session(stream, peer), peer, false, &stop).await;
+            let client = Client {
+                origin: Origin { address: peer.ip().to_canonical(), tls: false },
+                // For the one answer that must go out after Pingora has let go.
+                spare: stream.as_fd().try_clone_to_owned().ok().map(Into::into),
+            };
+            serve(&gateway, &proxy, session(stream, peer), client, &stop).await;
         });
     }
 }
@@ -191,7 +197,6 @@ impl Drop for Open {
 
 /// The connection as Pingora wants it.
 fn session(stream: TcpStream, peer: SocketAddr) -> Stream {
-    use std::os::fd::AsRawFd;
     let _ = stream.set_nodelay(true);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let _ = digest.peer_addr.set(Some(PeerAddr::Inet(peer)));

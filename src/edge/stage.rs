@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::headers::Origin;
+use super::patience::Patience;
 use super::peers::Upstream;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
@@ -50,6 +51,13 @@ pub(crate) struct Passage {
 pub(crate) struct Ticket {
     pub(crate) origin: Origin,
     pub(crate) slot: Arc<CutSlot>,
+    pub(crate) patience: Arc<Patience>,
+}
+
+impl Ticket {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Ticket { origin, slot: Arc::default(), patience: Arc::new(Patience::new()) }
+    }
 }
 
 /// The context of one request. Dropping it, however that comes about, counts
@@ -94,6 +102,7 @@ impl RequestContext {
 
     fn report(&self) {
         let cut = self.ticket.as_ref().and_then(|ticket| ticket.slot.reason());
+        let silent = self.ticket.as_ref().is_some_and(|ticket| ticket.patience.has_run_out());
         let metrics = &self.reporter.metrics;
         if let Some(reason) = cut {
             metrics.streams_cut.with_label_values(&[reason.as_str()]).inc();
@@ -109,11 +118,13 @@ impl RequestContext {
         };
         let reason = match cut {
             Some(cut) => cut.as_str(),
+            None if silent => "upstream_timeout",
             None if denied.is_empty() => self.failure,
             None => denied,
         };
         let status = match (self.status, cut) {
             (Some(status), _) => status,
+            (None, _) if silent => 504,
             (None, Some(_)) => 0,
             (None, None) => 499,
         };

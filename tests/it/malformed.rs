@@ -39,6 +39,7 @@ async fn ambiguous_requests_are_400_and_go_nowhere() {
     requests.push((line("GET /any/acme/x y HTTP/1.1"), "a space"));
     requests.push((line("GET /any/acme/x"), "HTTP/0.9"));
     requests.push((line("CONNECT h:80 HTTP/1.1"), "CONNECT"));
+    requests.push((line("CONNECT /any/acme/x HTTP/1.1"), "CONNECT with a path"));
     requests.push((line("PRI * HTTP/2.0"), "the preface of h2"));
     requests.push((fields(""), "no Host"));
     requests.push((fields("Host: h\r\nHost: h\r\n"), "two Hosts"));
@@ -159,4 +160,33 @@ async fn a_slow_head_is_cut_off() {
         tokio::task::yield_now().await;
     }
     assert_eq!(raw.answer().await.unwrap().status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_framed_wrongly_is_the_clients_fault() {
+    let h = Harness::start().await;
+    let token = h.token(&["operator"]).await;
+    let head = |method: &str, path: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        )
+    };
+    let campaign = "/v1/accounts/acme/account_environments/prod/campaigns/7";
+    for (method, path) in [("POST", "/oauth2/token"), ("PATCH", campaign), ("POST", "/any/acme/x")]
+    {
+        let answer = once(h.data(), head(method, path) + "zz\r\n{}\r\n0\r\n\r\n").await.unwrap();
+        assert_eq!(answer.status, 400, "{method} {path}");
+        assert_eq!(answer.json()["error"], "invalid_request", "{method} {path}");
+    }
+}
+
+/// HTTP/1.0 has no connections that last.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_client_sees_its_connection_closed() {
+    let h = Harness::start().await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send("GET /public/x HTTP/1.0\r\nHost: h\r\n\r\n").await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    assert!(raw.is_closed().await);
 }

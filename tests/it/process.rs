@@ -291,3 +291,30 @@ async fn sigterm_drains_and_ends_well() {
     let status = process.child.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn diagnostics_hold_no_query() {
+    let upstream = Upstream::start().await;
+    let process = Process::start(upstream.address).await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    for path in ["/dead/acme/x", "/any/acme/slam", "/any/acme/break"] {
+        let url = format!(
+            "http://{}{path}?access_token=verysecret&client_secret=verysecret",
+            process.data
+        );
+        let answer = process.http.get(url).bearer_auth(&token).send().await;
+        assert!(answer.is_err() || answer.unwrap().status().as_u16() >= 200);
+    }
+    // The lines are written by a thread of their own.
+    let told = async {
+        while !process.stderr().contains("bad_gateway") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("the failure is told");
+    let said = process.stderr();
+    assert!(!said.contains("verysecret") && !said.contains(&token), "{said}");
+}

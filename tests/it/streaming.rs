@@ -8,7 +8,10 @@ async fn a_response_reaches_the_client_before_it_is_whole() {
     let h = Harness::start().await;
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
-    raw.send(format!("GET /any/acme/events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    raw.send(format!(
+        "GET /any/acme/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
     let head = raw.head().await.unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     h.upstream.wait_for_streams(1).await;
@@ -36,7 +39,10 @@ async fn an_open_stream_does_not_end_by_silence() {
     let h = Harness::builder().upstream("read_timeout = \"200ms\"\n").start().await;
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
-    raw.send(format!("GET /any/acme/events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    raw.send(format!(
+        "GET /any/acme/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
     raw.head().await.unwrap();
     h.upstream.wait_for_streams(1).await;
     // Something else times out meanwhile; the stream does not.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::view::Page;
-use crate::api::actor::SuperAdmin;
+use crate::api::actor::{SuperAdmin, Viewer};
 use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
@@ -103,7 +103,7 @@ pub(super) async fn create(
     responses((status = 200, description = "A page", body = Page<AdminView>)))]
 pub(super) async fn list(
     State(shared): State<Shared>,
-    _: SuperAdmin,
+    _: Viewer,
     mut params: Params,
 ) -> Result<Page<AdminView>, ApiError> {
     let limit = params.limit();

@@ -7,6 +7,7 @@
 
 pub mod key;
 mod parts;
+mod trail;
 mod usage;
 mod wire;
 

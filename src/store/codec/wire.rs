@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::key::hour_of;
 use super::parts::{Fault, VERSION, encode_json, hash, json, millis, pack, present, time, unpack};
-use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, usage};
+use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, trail, usage};
 use crate::domain::{
-    AccountId, Action, AdminName, Administrator, AuditEntry, Changed, ClientId, Credential,
-    CredentialState, EnvironmentId, Environments, Generation, Jti, Revoked, RoleId, Scope,
-    SecretGeneration, UnixTime,
+    AccountId, AdminName, Administrator, ClientId, Credential, CredentialState, EnvironmentId,
+    Environments, Generation, Jti, Revoked, RoleId, Scope, SecretGeneration, UnixTime,
 };
 use crate::store::chain;
 
@@ -62,7 +61,7 @@ pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
         RecordId::Administrator(name) => {
             Record::Administrator(json::<AdministratorV1>(body)?.into_domain(name)?)
         }
-        RecordId::Audit(revision) => Record::Audit(revision, json::<AuditV1>(body)?.into_domain()?),
+        RecordId::Audit(revision) => Record::Audit(revision, trail::decode(body)?),
         RecordId::Usage(client_id) => Record::Usage(usage::decode(client_id, body)?),
         RecordId::AuditHead => Record::AuditHead,
         RecordId::Meta(name) => Record::Meta { name, value: body.to_vec() },
@@ -170,29 +169,6 @@ struct AdministratorV1 {
     key_hash: String,
     created_by: String,
     created_at: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuditV1 {
-    at: i64,
-    actor: String,
-    source: String,
-    action: String,
-    target: String,
-    #[serde(deserialize_with = "present")]
-    reason: Option<String>,
-    changes: Vec<ChangedV1>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChangedV1 {
-    field: String,
-    #[serde(deserialize_with = "present")]
-    before: Option<String>,
-    #[serde(deserialize_with = "present")]
-    after: Option<String>,
 }
 
 impl Encode for Credential {
@@ -376,40 +352,5 @@ impl AdministratorV1 {
         let (role, key_hash) = (self.role.parse()?, hash(&self.key_hash)?);
         let (created_by, created_at) = (self.created_by, time(self.created_at)?);
         Ok(Administrator { name, role, key_hash, created_by, created_at })
-    }
-}
-
-impl Encode for AuditEntry {
-    fn encode(&self) -> Vec<u8> {
-        encode_json(&AuditV1 {
-            at: self.at.as_millis(),
-            actor: self.actor.clone(),
-            source: self.source.clone(),
-            action: self.action.to_string(),
-            target: self.target.clone(),
-            reason: self.reason.clone(),
-            changes: self
-                .changes
-                .iter()
-                .map(|Changed { field, before, after }| ChangedV1 {
-                    field: field.clone(),
-                    before: before.clone(),
-                    after: after.clone(),
-                })
-                .collect(),
-        })
-    }
-}
-
-impl AuditV1 {
-    fn into_domain(self) -> Result<AuditEntry, Fault> {
-        let action = Action::parse(&self.action)
-            .ok_or_else(|| Fault(format!("its action {:?} is unknown", self.action)))?;
-        let AuditV1 { actor, source, target, reason, .. } = self;
-        let changes = self.changes.into_iter();
-        let changes = changes
-            .map(|ChangedV1 { field, before, after }| Changed { field, before, after })
-            .collect();
-        Ok(AuditEntry { at: time(self.at)?, actor, source, action, target, reason, changes })
     }
 }

@@ -1,0 +1,99 @@
+//! How long an upstream may be silent before its response head comes.
+//!
+//! Pingora's read timeout goes on after the head and would end a quiet event
+//! stream; it can't be changed once a request is under way. So the gateway has a
+//! timer of its own, wound up when an upstream is asked and with every piece of
+//! the upload, and stopped by the head.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// One request's timer. One task may wait.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    base: Instant,
+    /// Milliseconds after `base` at which it runs out; 0 while it is stopped.
+    until: AtomicU64,
+    ran_out: AtomicBool,
+    changed: Notify,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Patience {
+            base: Instant::now(),
+            until: AtomicU64::new(0),
+            ran_out: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Starts it, or starts it anew.
+    pub(crate) fn wind_up(&self, by: Duration) {
+        let until = self.base.elapsed().saturating_add(by);
+        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1);
+        // Whoever waits for an earlier end looks again when that comes.
+        if self.until.swap(until, Ordering::AcqRel) == 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Stops it for good: nothing runs out any more.
+    pub(crate) fn stop(&self) {
+        self.until.store(0, Ordering::Release);
+    }
+
+    /// True once it has run out.
+    pub(crate) fn has_run_out(&self) -> bool {
+        self.ran_out.load(Ordering::Acquire)
+    }
+
+    /// Waits until it runs out.
+    pub(crate) async fn wait(&self) {
+        loop {
+            match self.until.load(Ordering::Acquire) {
+                0 => self.changed.notified().await,
+                until => {
+                    let end = self.base + Duration::from_millis(until);
+                    sleep_until(end).await;
+                    if self.until.load(Ordering::Acquire) == until {
+                        self.ran_out.store(true, Ordering::Release);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_out_unless_it_is_stopped_or_wound_up() {
+        let patience = Arc::new(Patience::new());
+        let waiting = tokio::spawn({
+            let patience = Arc::clone(&patience);
+            async move { patience.wait().await }
+        });
+        let sleep = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        sleep(5000).await;
+        assert!(!waiting.is_finished(), "it was never wound up");
+        patience.wind_up(Duration::from_millis(100));
+        sleep(60).await;
+        patience.wind_up(Duration::from_millis(100));
+        sleep(60).await;
+        assert!(!waiting.is_finished(), "wound up anew");
+        patience.stop();
+        sleep(5000).await;
+        assert!(!waiting.is_finished() && !patience.has_run_out());
+        patience.wind_up(Duration::from_millis(100));
+        waiting.await.unwrap();
+        assert!(patience.has_run_out());
+    }
+}
