@@ -169,11 +169,30 @@ def run(folder, started):
                 rows[name].append((spent / count * 1e6, count / SECONDS, p99))
     print(f"{ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections, one core for the proxy; medians")
     print(f"{'':28} {'CPU/request':>12} {'to nginx':>9} {'requests/s':>11} {'p99':>9}")
+    port, process = proxies["Portcullis, judging"]
+    script.write_text(
+        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        f"wrk.body = [[{json.dumps(body)}]]\n"
+    )
+    minted = []
+    for _ in range(ROUNDS):
+        before = cpu_seconds(process)
+        out = subprocess.run(
+            ["taskset", "-c", "0", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script,
+             f"http://127.0.0.1:{port}/oauth2/token"],
+            check=True, capture_output=True, text=True,
+        ).stdout
+        if "Non-2xx" in out:
+            sys.exit(f"not every token was minted:\n{out}")
+        count = int(re.search(r"(\d+) requests in", out)[1])
+        minted.append(((cpu_seconds(process) - before) / count * 1e6, count / SECONDS))
     base = [row[0] for row in rows["nginx, forwarding only"]]
     for name, measured in rows.items():
         ratio = statistics.median(row[0] / b for row, b in zip(measured, base))
         cpu, rate = (statistics.median(row[i] for row in measured) for i in (0, 1))
         print(f"{name:28} {cpu:9.2f} µs {ratio:9.2f} {rate:11.0f} {sorted(r[2] for r in measured)[len(measured) // 2]:>9}")
+    cpu, rate = (statistics.median(row[i] for row in minted) for i in (0, 1))
+    print(f"{'Portcullis, tokens minted':28} {cpu:9.2f} µs {'':9} {rate:11.0f}")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ impl Activity {
     }
 
     /// How many tokens that secrets picked by `alive` minted since this process
-    /// began have not run out, to [`SLOT`] seconds.
+    /// began have not run out, to a slot of time (`SLOT` seconds).
     pub fn live_tokens(
         &self,
         client: ClientId,

@@ -198,7 +198,7 @@ async function play() {
   // Details; revoking: No, Escape, then Yes.
   await link('Nightly report').click();
   await heading('Nightly report').waitFor();
-  await page.getByText('Reads campaigns & pauses <b>tired</b> ones').waitFor();
+  await page.getByText('Reads campaigns & pauses <b>tired</b> ones').first().waitFor();
   await page.locator('.trail li').first().waitFor();
   await look('details');
   await button('Revoke').click();
