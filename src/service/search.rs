@@ -93,5 +93,31 @@ impl Term {
 
 /// Whether `text`, in any case, holds `part`, which is in lower case.
 pub(super) fn contains(text: &str, part: &str) -> bool {
-    text.to_lowercase().contains(part)
+    if !text.is_ascii() {
+        return text.to_lowercase().contains(part);
+    }
+    // Nearly all text is ASCII, whose letters need no new string to compare.
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_words_in_any_case() {
+        for (text, part) in [
+            ("Nightly Report", "ly rep"),
+            ("Café Noir", "fé n"),
+            ("x", ""),
+            ("É", "é"),
+            ("\u{212a}", "k"),
+        ] {
+            assert!(contains(text, part), "{text} has {part}");
+        }
+        for (text, part) in [("Nightly", "x"), ("cafe", "fé"), ("", "a"), ("ab", "abc")] {
+            assert!(!contains(text, part), "{text} has no {part}");
+        }
+    }
 }
