@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench compare ci build-tools lint-tools compare-tools browser
+.PHONY: help demo test lint bench compare fuzz ci build-tools lint-tools compare-tools fuzz-tools browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -28,6 +28,7 @@ help:
 	@echo "make lint    formatting, clippy and documentation, without a warning"
 	@echo "make bench   how long the pure parts take"
 	@echo "make compare the gateway beside nginx and HAProxy on this machine"
+	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
 	@echo "make ci      lint and test"
 
 demo: build-tools
@@ -50,6 +51,30 @@ compare: build-tools compare-tools
 	@echo "Building optimised as a whole; this takes some minutes."
 	@$(CARGO) build --quiet --locked --release
 	@python3 benches/compare/compare.py
+
+# Wants what only a nightly compiler allows; any compiler is told that it may.
+# What is new and worth keeping is added to the corpus, which a test replays.
+FUZZ := tests/fuzz
+FUZZ_TARGETS := path bearer token config body head
+SECONDS ?= 600
+fuzz: build-tools fuzz-tools
+	@mkdir -p target/fuzz/found
+	@cd $(FUZZ) && for t in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$t for $(SECONDS) s"; \
+		mkdir -p ../../target/fuzz/found/$$t; \
+		RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=../../target/fuzz ../../target/tools/bin/cargo-fuzz run \
+			--fuzz-dir . $$t ../../target/fuzz/found/$$t corpus/$$t -- \
+			-max_total_time=$(SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 \
+			>../../target/fuzz/$$t.log 2>&1 \
+			|| { tail -30 ../../target/fuzz/$$t.log; exit 1; }; \
+		grep -h stat::number_of_executed_units ../../target/fuzz/$$t.log; \
+	done
+
+fuzz-tools:
+	@[ -x target/tools/bin/cargo-fuzz ] && exit 0; \
+	echo "Installing cargo-fuzz: it finds inputs that nobody thought of."; \
+	$(CARGO) install --quiet --locked --root target/tools cargo-fuzz >>$(LOG) 2>&1 && exit 0; \
+	echo "cargo-fuzz could not be installed ($(LOG) says why)." >&2; exit 1
 
 ci: lint test
 

@@ -13,7 +13,7 @@ pub(crate) const MAX_HELD: usize = 64 * 1024;
 
 /// What a held body turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Held {
+pub enum Held {
     /// Nothing.
     Absent,
     /// More than may be held.
@@ -28,7 +28,7 @@ pub(crate) enum Held {
 
 /// What the fields of a request say of its body.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Media {
+pub enum Media {
     /// JSON in UTF-8, uncoded; or nothing at all is said.
     Json,
     /// JSON in another encoding, or two sayings.
@@ -73,7 +73,7 @@ fn is_utf8(parameter: &str) -> bool {
 
 /// Reads a whole body. A form that looks like JSON is a form: only what is
 /// sent as JSON counts as such.
-pub(crate) fn read_keys(body: &[u8], media: &Media) -> Held {
+pub fn read_keys(body: &[u8], media: &Media) -> Held {
     match media {
         Media::Unclear => Held::Ambiguous,
         _ if body.is_empty() => Held::Absent,

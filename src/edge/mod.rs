@@ -19,6 +19,8 @@ mod server;
 mod settings;
 mod stage;
 
+pub use body::{Held, Media, read_keys};
+pub use head::examine_head;
 pub use mount::{Caller, Endpoints, Mount};
 pub use peers::{AuthorizationPolicy, UpstreamSettings};
 pub use server::{DataPlane, bind};

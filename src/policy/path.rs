@@ -62,7 +62,8 @@ pub enum PathFault {
 
 impl<'a> Target<'a> {
     /// Reads a request target. The absolute form is taken if its authority
-    /// equals `host` (the Host field); its path and query are what counts.
+    /// equals `host` (the Host field) to the letter; its path and query are what
+    /// counts.
     ///
     /// # Errors
     /// When it could be read in two ways.
@@ -105,7 +106,7 @@ fn strip_authority<'a>(text: &'a str, host: Option<&str>) -> Result<&'a str, Pat
     let slash = rest.find('/').ok_or(PathFault::NotOriginForm)?;
     let (authority, path) = rest.split_at(slash);
     match host {
-        Some(host) if authority.eq_ignore_ascii_case(host) => Ok(path),
+        Some(host) if authority == host => Ok(path),
         _ => Err(PathFault::WrongAuthority),
     }
 }

@@ -12,8 +12,10 @@
 mod audit;
 mod commands;
 mod console;
+mod corpus;
 mod forwarding;
 mod harness;
+mod hostile;
 mod judging;
 mod life;
 mod malformed;

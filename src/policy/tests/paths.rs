@@ -93,7 +93,8 @@ fn two_readings_are_refused() {
 fn the_absolute_form_must_agree_with_host() {
     let parse = |raw: &'static str, host| Target::parse(raw.as_bytes(), host).map(|t| t.as_str());
     assert_eq!(parse("http://h:1/a?b", Some("h:1")), Ok("/a?b"));
-    assert_eq!(parse("HTTP://H/a", Some("h")), Ok("/a"));
+    assert_eq!(parse("HTTP://h/a", Some("h")), Ok("/a"));
+    assert_eq!(parse("http://H/a", Some("h")), Err(PathFault::WrongAuthority));
     assert_eq!(parse("http://h/a", Some("g")), Err(PathFault::WrongAuthority));
     assert_eq!(parse("http://h/a", None), Err(PathFault::WrongAuthority));
     assert_eq!(parse("http://u@h/a", Some("h")), Err(PathFault::WrongAuthority));
