@@ -7,6 +7,7 @@ import { endTokens, narrow, resume, revoke, suspend } from './lifecycle.js';
 import { roleList } from './arming.js';
 import { trail } from './audit.js';
 import { impactFacts } from './impact.js';
+import { isGuarded } from './once.js';
 import { secretsCard } from './secrets.js';
 
 export async function details(place, { me, id }) {
@@ -30,6 +31,8 @@ async function draw(place, me, id, again) {
   const [credential, roles, usage, now] = await Promise.all([
     get(credentialPath(id)), allRoles(), get(credentialPath(id, '/usage')), gatewayTime(),
   ]);
+  // A role that falls asleep draws the page anew; a secret that is shown once stays.
+  if (isGuarded()) return;
   const isDead = credential.state === 'revoked';
   const canAct = me.role !== 'viewer' && !isDead;
   const known = new Map(roles.map((role) => [role.id, role]));

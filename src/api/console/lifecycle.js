@@ -4,7 +4,7 @@ import { credentialPath, gatewayTime, post } from './api.js';
 import { ask } from './dialog.js';
 import { announce, h } from './dom.js';
 import { field, showFaults } from './fields.js';
-import { line } from './grant.js';
+import { line as text } from './grant.js';
 import { impactBox } from './impact.js';
 import { beforeAfter, chips } from './parts.js';
 
@@ -24,7 +24,7 @@ const paragraph = (text) => h('p', {}, text);
 
 /** A reason, for questions. */
 export function reasonField(hint) {
-  return field('reason', 'Reason', line({ maxlength: '300', autocapitalize: 'sentences', spellcheck: 'true' }), hint);
+  return field('reason', 'Reason', text({ maxlength: '300', autocapitalize: 'sentences', spellcheck: 'true' }), hint);
 }
 
 export function revoke(credential, again) {
@@ -69,13 +69,14 @@ export const endTokens = (credential, again) => doIt('Its tokens ended', again, 
 export function narrow(credential, usage, again) {
   const { roles, scopes } = usage.proposed;
   const list = (words) => (words.length > 0 ? words.join(', ') : 'none');
+  const line = (name, was, is) => list(was) !== list(is) && h('p', {}, `${name}: `, beforeAfter(list(was), list(is)));
   return doIt('Narrowed', again, {
     title: `Narrow “${credential.name}” to what it uses?`,
     body: [
       h('div', { class: 'delta less' }, h('h3', {}, 'Taken away, at once'), chips(usage.never_used, 'less')),
       h('div', { class: 'delta' }, h('h3', {}, 'Stays'), chips(usage.used)),
-      h('p', {}, 'Roles: ', beforeAfter(list(credential.roles), list(roles))),
-      h('p', {}, 'Extra rights: ', beforeAfter(list(credential.extra_scopes), list(scopes))),
+      line('Roles', credential.roles, roles),
+      line('Extra rights', credential.extra_scopes, scopes),
       h('p', { class: 'hint' }, 'A role that is used in part gives way to the single rights that are. Tokens that are out lose them, too.'),
     ],
     yes: 'Yes, narrow', no: 'No, keep all', danger: true,

@@ -74,6 +74,7 @@ async function open() {
   main.focus({ preventScroll: true });
   try {
     const end = await view(page, { me, id });
+    if (document.activeElement === main) page.querySelector('h1')?.focus({ preventScroll: true });
     if (typeof end !== 'function') return;
     if (page.isConnected) leave = end;
     else end();

@@ -35,7 +35,7 @@ export async function open({ origin, pictures, executablePath }) {
 
   const eye = { browser, context, page, errors: [], refusal: '', look };
   // A refusal that is being tried is no error.
-  const isTried = (text) => eye.refusal && text.includes(`status of ${eye.refusal}`);
+  const isTried = (text) => eye.refusal && text.startsWith('Failed to load resource:') && text.includes(eye.refusal);
   page.on('pageerror', (error) => eye.errors.push(String(error)));
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type()) && !isTried(message.text())) eye.errors.push(message.text());
