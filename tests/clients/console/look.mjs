@@ -10,7 +10,7 @@ const require = createRequire(import.meta.url);
 const { chromium } = require('playwright-core');
 const axe = await readFile(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-const WAIT_MS = 15_000;
+const WAIT_MS = 30_000;
 const WIDE = { width: 1280, height: 860 };
 const PHONE = { width: 360, height: 740 };
 
