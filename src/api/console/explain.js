@@ -21,7 +21,7 @@ export async function explain(place, { id }) {
   const token = field('token', 'Token', h('textarea', { rows: '3', class: 'mono', spellcheck: 'false', autocomplete: 'off' }), 'It is judged and not kept.');
   const fields = [method, url, bearer, client, token];
   const rest = h('div', {});
-  const verdict = h('div', { class: 'stack verdict', 'aria-live': 'polite' }, hint());
+  const verdict = h('div', { class: 'stack' }, hint());
   const go = h('button', { type: 'submit', class: 'primary' }, 'Explain');
 
   const choose = () => {

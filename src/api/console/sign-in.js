@@ -13,7 +13,7 @@ export const IDLE_MS = 30 * 60_000;
 function keyForm(onDone, ...more) {
   const key = field('key', 'Admin key', h('input', {
     type: 'password', autocomplete: 'current-password', autocapitalize: 'none', spellcheck: 'false', required: true,
-  }), 'It begins with pak1. The browser does not keep it: it gets a session, which ends after 30 minutes without use.');
+  }), 'It begins with pak1. This page does not keep it: it gets a session, which ends after 30 minutes without use.');
   const rest = h('div', {});
   const go = h('button', { type: 'submit', class: 'primary' }, 'Sign in');
   const form = h('form', {
