@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; \
-    frame-ancestors 'none'";
+    img-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; \
+    frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -30,6 +30,7 @@ macro_rules! files {
 files! {
     "/" HTML "index.html",
     "/console/style.css" CSS "style.css",
+    "/console/views.css" CSS "views.css",
     "/console/icon.svg" SVG "icon.svg",
     "/console/main.js" SCRIPT "main.js",
     "/console/api.js" SCRIPT "api.js",
@@ -38,14 +39,23 @@ files! {
     "/console/fields.js" SCRIPT "fields.js",
     "/console/parts.js" SCRIPT "parts.js",
     "/console/once.js" SCRIPT "once.js",
+    "/console/impact.js" SCRIPT "impact.js",
+    "/console/reasons.js" SCRIPT "reasons.js",
     "/console/sign-in.js" SCRIPT "sign-in.js",
     "/console/credentials.js" SCRIPT "credentials.js",
+    "/console/grant.js" SCRIPT "grant.js",
     "/console/generate.js" SCRIPT "generate.js",
+    "/console/edit.js" SCRIPT "edit.js",
     "/console/details.js" SCRIPT "details.js",
     "/console/lifecycle.js" SCRIPT "lifecycle.js",
+    "/console/secrets.js" SCRIPT "secrets.js",
+    "/console/arming.js" SCRIPT "arming.js",
+    "/console/revocations.js" SCRIPT "revocations.js",
+    "/console/keys.js" SCRIPT "keys.js",
+    "/console/explain.js" SCRIPT "explain.js",
+    "/console/live.js" SCRIPT "live.js",
     "/console/audit.js" SCRIPT "audit.js",
     "/console/admins.js" SCRIPT "admins.js",
-    "/console/live.js" SCRIPT "live.js",
 }
 
 /// All files of the console.

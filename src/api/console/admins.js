@@ -1,50 +1,36 @@
 // Who may use the admin port.
 
-import { get, post, remove, serves, withQuery } from './api.js';
+import { everything, post, remove } from './api.js';
 import { ask } from './dialog.js';
-import { announce, h } from './dom.js';
+import { announce, h, put } from './dom.js';
 import { field, showFaults } from './fields.js';
 import { once } from './once.js';
-import { button, empty, heading, row, show, table, time } from './parts.js';
+import { button, heading, row, show, table, time } from './parts.js';
 
 const COLUMNS = ['Name', 'Role', 'Created by', 'Created', 'Action'];
 const ROLES = [
   ['viewer', 'Viewer: reads, never a secret'],
   ['admin', 'Admin: also generates and revokes'],
-  ['super-admin', 'Super-admin: also manages administrators'],
+  ['super-admin', 'Super-admin: also manages administrators and keys'],
 ];
 
 export async function admins(place, { me }) {
-  if (me.role !== 'super-admin') {
-    place.replaceChildren(heading('Administrators'), empty('For super-admins.', 'Your role does not show administrators.'));
-    return;
-  }
   const list = h('div', {});
+  const canChange = me.role === 'super-admin';
+  const columns = canChange ? COLUMNS : COLUMNS.slice(0, 4);
   const again = () => show(list, 'administrators', async () => {
-    const [all, canRemove] = await Promise.all([everybody(), serves('DELETE', '/v1/admins/{name}')]);
-    const columns = canRemove ? COLUMNS : COLUMNS.slice(0, 4);
+    const all = await everything('/v1/admins');
     return h('div', { class: 'scroll' }, table('Administrators, newest first', columns, all.map((admin) => row(columns, [
       [h('span', { class: 'title' }, admin.name), admin.name === me.name && h('span', { class: 'faint' }, ' (you)')],
       admin.role, admin.created_by, time(admin.created_at),
-      canRemove && h('button', { type: 'button', 'aria-label': `Remove ${admin.name}`, onclick: () => drop(admin, again) }, 'Remove…'),
+      canChange && h('button', { type: 'button', 'aria-label': `Remove ${admin.name}`, onclick: () => drop(admin, again) }, 'Remove…'),
     ].slice(0, columns.length)))));
   });
-  place.replaceChildren(
-    heading('Administrators', 'Who may use this console and the admin port.',
-      button('Add an administrator', () => add(place, () => admins(place, { me })), 'primary')),
+  put(place,
+    heading('Administrators', canChange ? 'Who may use this console and the admin port.' : 'Who may use this console and the admin port. Super-admins change this list.',
+      canChange && button('Add an administrator', () => add(place, () => admins(place, { me })), 'primary')),
     list);
   await again();
-}
-
-async function everybody() {
-  const all = [];
-  let cursor = null;
-  do {
-    const page = await get(withQuery('/v1/admins', { limit: '200', cursor }));
-    all.push(...page.items);
-    cursor = page.next_cursor;
-  } while (cursor);
-  return all;
 }
 
 async function add(place, again) {
@@ -67,6 +53,7 @@ async function add(place, again) {
     done: 'Done', onDone: again,
   }));
   place.querySelector('h1').focus();
+  window.scrollTo(0, 0);
 }
 
 async function drop(admin, again) {

@@ -9,20 +9,20 @@ export class ApiError extends Error {
     this.fields = body.fields || [];
     this.requestId = body.request_id;
   }
-
-  /** True if the gateway, or this version of it, doesn't have it. */
-  get isMissing() {
-    return this.status === 404 || this.status === 405;
-  }
 }
 
-/** Called when the session has ended under our hands. */
-let onSignedOut = () => {};
+/** Called when the session has ended under our hands; true once it goes on. */
+let renew = async () => false;
 export function whenSignedOut(work) {
-  onSignedOut = work;
+  renew = work;
 }
+
+/** When the gateway was last asked for something. */
+let lastAsked = Date.now();
+export const idleFor = () => Date.now() - lastAsked;
 
 async function call(method, path, body) {
+  lastAsked = Date.now();
   let response;
   try {
     response = await fetch(path.slice(1), {
@@ -44,7 +44,9 @@ async function call(method, path, body) {
   }
   if (response.ok) return answer;
   const error = new ApiError(response.status, answer);
-  if (error.status === 401 && path !== '/v1/session' && path !== '/v1/me') onSignedOut();
+  // A call that was refused for its session has done nothing: it can be made again.
+  const isKnown = path !== '/v1/session' && path !== '/v1/me';
+  if (error.status === 401 && isKnown && await renew()) return call(method, path, body);
   throw error;
 }
 
@@ -64,28 +66,20 @@ export function withQuery(path, parameters) {
 /** The path of a credential. */
 export const credentialPath = (id, rest = '') => `/v1/credentials/${encodeURIComponent(id)}${rest}`;
 
-let served;
-
-/**
- * Whether this gateway serves a call, as its own description says. Names in
- * braces don't matter.
- */
-export async function serves(method, path) {
-  served ??= get('/openapi.json').then(
-    ({ paths }) => new Set(Object.entries(paths).flatMap(([template, item]) =>
-      Object.keys(item).map((name) => `${name.toUpperCase()} ${template.replace(/\{[^}]*\}/g, '{}')}`))),
-    () => { served = undefined; return new Set(); });
-  return (await served).has(`${method} ${path.replace(/\{[^}]*\}/g, '{}')}`);
-}
-
-/** All roles of the configuration; they are few. */
-export async function allRoles() {
-  const roles = [];
+/** All of a list that is known to be short, such as the roles. */
+export async function everything(path) {
+  const all = [];
   let cursor = null;
   do {
-    const page = await get(withQuery('/v1/roles', { limit: '200', cursor }));
-    roles.push(...page.items);
+    const page = await get(withQuery(path, { limit: '200', cursor }));
+    all.push(...page.items);
     cursor = page.next_cursor;
   } while (cursor);
-  return roles;
+  return all;
 }
+
+/** All roles of the configuration. */
+export const allRoles = () => everything('/v1/roles');
+
+/** The gateway's own clock: this machine's may be wrong. */
+export const gatewayTime = async () => new Date((await get('/v1/live')).at);

@@ -1,8 +1,8 @@
 // Who did what, when.
 
-import { get, serves, withQuery } from './api.js';
+import { get, withQuery } from './api.js';
 import { announce, debounced, h } from './dom.js';
-import { button, empty, failure, heading, loading, row, section, show, table, time } from './parts.js';
+import { beforeAfter, button, empty, failure, heading, loading, row, section, show, table, time } from './parts.js';
 
 const COLUMNS = ['When', 'Who', 'What', 'To what', 'Reason'];
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -10,29 +10,36 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** From where, unless the name says it. */
 const origin = ({ source, actor }) => source && source !== actor && h('p', { class: 'faint small' }, source);
 
-/** Before and after, field by field. */
-function differences({ changes = [] }) {
-  return changes.length > 0 && h('ul', { class: 'changes' }, changes.map(({ field, before, after }) =>
-    h('li', {}, `${field}: `, h('del', {}, before ?? 'none'), ' → ', h('ins', {}, after ?? 'none'))));
+/** Before and after, field by field; what is new has no before, and much of it is folded. */
+function differences({ changes }) {
+  if (changes.length === 0) return null;
+  const list = h('ul', { class: 'changes' }, changes.map(({ field, before, after }) =>
+    h('li', {}, h('span', { class: 'faint' }, `${field.replaceAll('_', ' ')}: `),
+      before === null ? h('ins', {}, after ?? 'none') : beforeAfter(before, after ?? 'none'))));
+  const isNew = changes.every(({ before }) => before === null);
+  return isNew && changes.length > 3
+    ? h('details', { class: 'changed' }, h('summary', {}, `As it was made: ${changes.length} fields`), list) : list;
 }
 
+/** Whether the thing that was changed is a credential. */
+const isCredential = ({ action, target }) => /^(credential|secret|role)\./.test(action) && UUID.test(target);
+
 function line(entry) {
-  const isCredential = entry.action.startsWith('credential.') && UUID.test(entry.target);
   return row(COLUMNS, [
     time(entry.at),
     [entry.actor, origin(entry)],
     [h('code', {}, entry.action), differences(entry)],
-    isCredential
+    isCredential(entry)
       ? h('a', { href: `#/credentials/${entry.target}`, class: 'mono' }, entry.target)
       : h('span', { class: 'mono' }, entry.target),
     entry.reason,
   ]);
 }
 
-export async function audit(place, { query }) {
+export async function audit(place) {
   const results = h('div', { class: 'results' });
   let asked = 0;
-  let q = query ?? '';
+  let q = '';
   const load = async (cursor, body, more) => {
     asked += 1;
     const mine = asked;
@@ -46,7 +53,7 @@ export async function audit(place, { query }) {
           return;
         }
         const list = table('Audit trail, newest first', COLUMNS, []);
-        [body, more] = [list.querySelector('tbody'), h('div', { class: 'more' })];
+        [body, more] = [list.querySelector('tbody'), h('div', { class: 'load-more' })];
         results.replaceChildren(h('div', { class: 'scroll' }, list), more);
       }
       body.append(...page.items.map(line));
@@ -64,21 +71,20 @@ export async function audit(place, { query }) {
     oninput: () => { q = search.value.trim(); soon(); },
   });
   const verdict = h('div', {});
-  const head = h('div', {}, heading('Audit trail', 'Every change: who, what, when and why. Newest first.'));
-  place.replaceChildren(head, verdict,
+  place.replaceChildren(
+    heading('Audit trail', 'Every change: who, what, when, from where and why. Newest first.',
+      button('Verify the chain', () => verify(verdict))),
+    verdict,
     h('div', { class: 'filters', role: 'search' }, h('div', { class: 'search' },
       h('label', { for: 'audit-q', class: 'hidden-text' }, 'Search the audit trail'), search)),
     results);
   results.replaceChildren(loading('the audit trail'));
-  serves('GET', '/v1/audit/verify').then((has) => {
-    if (has) head.querySelector('.heading').append(h('div', { class: 'actions' }, button('Verify the chain', () => verify(verdict))));
-  });
   await load();
 }
 
 /** Whether nobody tampered with the trail, in the gateway's own words. */
-async function verify(place) {
-  await show(place, 'the verdict', async () => {
+function verify(place) {
+  return show(place, 'the verdict', async () => {
     const found = await get('/v1/audit/verify');
     const told = found.ok
       ? `The chain of ${found.entries.toLocaleString()} entries is whole: none was changed, removed or slipped in.`
@@ -92,12 +98,13 @@ async function verify(place) {
 export function trail(id) {
   const place = h('div', {});
   show(place, 'its history', async () => {
-    const { items } = await get(withQuery('/v1/audit', { q: id, limit: '20' }));
+    const { items, next_cursor: more } = await get(withQuery('/v1/audit', { q: id, limit: '20' }));
     if (items.length === 0) return h('p', { class: 'faint' }, 'Nothing.');
-    return h('ol', { class: 'trail' }, items.map((entry) => h('li', {},
+    return [h('ol', { class: 'trail' }, items.map((entry) => h('li', {},
       h('p', {}, h('strong', {}, entry.actor), ' ', h('code', {}, entry.action), entry.reason && `: ${entry.reason}`),
       differences(entry),
-      h('p', { class: 'faint small' }, time(entry.at), entry.source && ` · ${entry.source}`))));
+      h('p', { class: 'faint small' }, time(entry.at), ` · ${entry.source}`)))),
+    more && h('p', { class: 'hint' }, 'Older entries are in the ', h('a', { href: '#/audit' }, 'audit trail'), '.')];
   });
   return section('History', place);
 }

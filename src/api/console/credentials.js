@@ -5,10 +5,13 @@ import { announce, debounced, h, put, unique } from './dom.js';
 import { badge, button, chips, empty, failure, heading, loading, row, table, time } from './parts.js';
 
 const COLUMNS = ['Credential', 'State', 'Roles', 'Account', 'Environments', 'Created by', 'Created', 'Last used'];
+/** Longer than any credential lives: what is left was never used. */
+const EVER = '36500d';
+const USES = [['', 'Any time'], [EVER, 'Never'], ['30d', 'Not for 30 days'], ['90d', 'Not for 90 days'], ['365d', 'Not for a year']];
 const STATES = [['', 'Any state'], ['active', 'Active'], ['suspended', 'Suspended'], ['revoked', 'Revoked'], ['expired', 'Expired']];
 
 /** What was last looked for, so that the way back leads to the same list. */
-const filter = { q: '', state: '', role: '', account: '', environment: '' };
+const filter = { q: '', state: '', role: '', account: '', environment: '', unused_for: '' };
 
 export async function credentials(place, { me }) {
   const results = h('div', { class: 'results' });
@@ -50,7 +53,7 @@ export async function credentials(place, { me }) {
       return {};
     }
     const list = table('Credentials, newest first', COLUMNS, []);
-    const more = h('div', { class: 'more' });
+    const more = h('div', { class: 'load-more' });
     results.replaceChildren(h('div', { class: 'scroll' }, list), more);
     return { body: list.querySelector('tbody'), more };
   };
@@ -71,7 +74,8 @@ export async function credentials(place, { me }) {
     control('state', 'State', h('select', {}, options(STATES))),
     control('role', 'Role', h('select', {}, options([['', 'Any role'], ...labels]))),
     control('account', 'Account', h('input', { type: 'text', autocomplete: 'off', placeholder: 'Any', spellcheck: 'false' })),
-    control('environment', 'Environment', h('input', { type: 'text', autocomplete: 'off', placeholder: 'Any', spellcheck: 'false' })));
+    control('environment', 'Environment', h('input', { type: 'text', autocomplete: 'off', placeholder: 'Any', spellcheck: 'false' })),
+    control('unused_for', 'Last used', h('select', {}, options(USES))));
   const clear = () => {
     for (const each of Object.keys(filter)) filter[each] = '';
     for (const each of controls.querySelectorAll('input, select')) each.value = '';
@@ -87,18 +91,18 @@ export async function credentials(place, { me }) {
   await load();
 }
 
+const extra = (count) => (count > 0 ? [`+ ${count} ${count === 1 ? 'right' : 'rights'}`] : []);
+
 function line(credential, labels) {
   const href = `#/credentials/${credential.client_id}`;
   return row(COLUMNS, [
     [h('a', { href, class: 'title' }, credential.name), credential.description && h('p', { class: 'faint clip' }, credential.description)],
     badge(credential.state),
-    credential.roles.length > 0
-      ? chips(credential.roles.map((id) => labels.get(id) ?? id))
-      : h('span', { class: 'faint' }, 'None'),
+    chips([...credential.roles.map((id) => labels.get(id) ?? id), ...extra(credential.extra_scopes.length)]),
     h('span', { class: 'mono' }, credential.account),
     credential.environments.length > 0 ? credential.environments.join(', ') : h('span', { class: 'faint' }, 'All'),
     credential.created_by,
     time(credential.created_at, '–', true),
-    time(credential.last_used_at, 'None on record', true),
+    time(credential.last_used_at, 'Never', true),
   ], { class: credential.state });
 }

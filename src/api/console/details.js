@@ -1,20 +1,23 @@
 // One credential: everything there is to know, and everything that can be done.
 
-import { allRoles, credentialPath, get, serves } from './api.js';
+import { allRoles, credentialPath, gatewayTime, get } from './api.js';
 import { h, put } from './dom.js';
-import { badge, button, chips, copyButton, environmentsText, failure, facts, heading, loading, rights, row, section, table, time } from './parts.js';
-import { armRole, change, disarmRole, narrow, resume, retire, revoke, rotate, suspend } from './lifecycle.js';
+import { badge, button, chips, copyButton, environmentsText, failure, facts, heading, loading, rights, section, time } from './parts.js';
+import { endTokens, narrow, resume, revoke, suspend } from './lifecycle.js';
+import { roleList } from './arming.js';
 import { trail } from './audit.js';
-
-/** What the gateway may not have; without it the page has one card less. */
-const optional = async (path, template) =>
-  (await serves('GET', template)) ? get(path).catch(() => null) : null;
+import { impactFacts } from './impact.js';
+import { isGuarded } from './once.js';
+import { secretsCard } from './secrets.js';
 
 export async function details(place, { me, id }) {
   place.replaceChildren(loading('the credential'));
   const again = async () => {
+    // Who worked here goes on here: what had the focus is drawn anew.
+    const hadFocus = place.contains(document.activeElement) || document.activeElement === document.body;
     try {
       await draw(place, me, id, again);
+      if (hadFocus && place.isConnected) place.querySelector('h1').focus({ preventScroll: true });
     } catch (error) {
       place.replaceChildren(
         heading(error.status === 404 ? 'There is no such credential' : 'Credential'),
@@ -25,30 +28,22 @@ export async function details(place, { me, id }) {
 }
 
 async function draw(place, me, id, again) {
-  const path = (rest) => credentialPath(id, rest);
-  const template = (rest) => `/v1/credentials/{client_id}${rest}`;
-  const can = (method, rest) => me.role !== 'viewer' && serves(method, template(rest));
-  const [credential, roles, usage, may] = await Promise.all([
-    get(path()),
-    allRoles(),
-    optional(path('/usage'), template('/usage')),
-    Promise.all([can('PATCH', ''), can('POST', '/secrets'), can('DELETE', '/secrets/{}'), can('POST', '/arm'), can('POST', '/narrow')])
-      .then(([edit, rotation, retirement, arming, narrowing]) => ({ edit, rotation, retirement, arming, narrowing })),
+  const [credential, roles, usage, now] = await Promise.all([
+    get(credentialPath(id)), allRoles(), get(credentialPath(id, '/usage')), gatewayTime(),
   ]);
+  // A role that falls asleep draws the page anew; a secret that is shown once stays.
+  if (isGuarded()) return;
   const isDead = credential.state === 'revoked';
   const canAct = me.role !== 'viewer' && !isDead;
   const known = new Map(roles.map((role) => [role.id, role]));
-  const armed = armedUntil(credential);
-  const asleep = new Set(credential.roles.filter((role) => known.get(role)?.armed && !armed.has(role))
-    .flatMap((role) => known.get(role).scopes));
-  for (const role of credential.roles.filter((each) => !known.get(each)?.armed || armed.has(each))) {
-    for (const scope of known.get(role)?.scopes ?? []) asleep.delete(scope);
-  }
+  const means = { now, canAct, place, again };
+  const limits = [credential.rate, credential.concurrency && `${credential.concurrency} at once`].filter(Boolean);
 
   put(place,
     h('p', { class: 'crumb' }, h('a', { href: '#/credentials' }, '← Credentials')),
     heading(credential.name, credential.description,
-      canAct && may.edit && button('Edit', () => change(credential, again)),
+      h('a', { class: 'button', href: `#/explain/${id}` }, 'Explain a request'),
+      canAct && h('a', { class: 'button', href: `#/credentials/${id}/edit` }, 'Edit'),
       canAct && (credential.state === 'suspended'
         ? button('Resume', () => resume(credential, again))
         : button('Suspend', () => suspend(credential, again))),
@@ -62,69 +57,39 @@ async function draw(place, me, id, again) {
           ['Client ID', h('code', {}, credential.client_id), copyButton('Copy client ID', credential.client_id)],
           ['Account', h('span', { class: 'mono' }, credential.account)],
           ['Environments', environmentsText(credential.environments)],
-          ['Created by', credential.created_by],
-          ['Created', time(credential.created_at)],
+          ['Limits', limits.length > 0 ? limits.join(', ') : h('span', { class: 'faint' }, 'None of its own')],
+          ['Created', time(credential.created_at), h('span', { class: 'faint' }, `by ${credential.created_by}`)],
           ['Expires', time(credential.expires_at, 'Never')],
-          ['Last used', time(credential.last_used_at, 'None on record')],
-          (credential.rate || credential.concurrency) && ['Limits',
-            [credential.rate, credential.concurrency && `${credential.concurrency} at once`].filter(Boolean).join(', ')],
         ])),
-        secrets(credential, may, canAct, place, again),
-        trail(id)),
+        secretsCard(credential, means),
+        section('In use', impactFacts(credential),
+          canAct && h('div', { class: 'answers' }, button('End all its tokens…', () => endTokens(credential, again))))),
       h('div', { class: 'stack' },
-        section('Rights',
-          credential.scopes.length > 0 ? rights(credential.scopes, asleep) : h('p', { class: 'faint' }, 'None.')),
-        section('Roles', roleList(credential, known, armed, may, canAct, again)),
-        usage && used(credential, usage, may.narrowing && canAct, again))));
+        section(`Rights (${credential.scopes.length})`,
+          credential.scopes.length > 0 ? rights(credential.scopes, asleep(credential, known)) : h('p', { class: 'faint' }, 'None.')),
+        section('Roles', roleList(credential, known, means)),
+        used(credential, usage, canAct, again))),
+    h('div', { class: 'after' }, trail(id)));
 }
 
-/** Roles that are awake, and until when. */
-const armedUntil = (credential) =>
-  new Map((credential.armed ?? []).map((each) => [each.role, each.armed_until]));
-
-function roleList(credential, known, armed, may, canAct, again) {
-  if (credential.roles.length === 0) return h('p', { class: 'faint' }, 'None: it has only rights of its own.');
-  return h('ul', { class: 'plain' }, credential.roles.map((id) => {
-    const role = known.get(id);
-    return h('li', {},
-      h('div', {}, h('span', { class: 'strong' }, role?.label ?? id),
-        h('span', { class: 'faint block' }, role ? role.description : 'The configuration names it no more: it grants nothing.'),
-        role?.armed && h('span', { class: 'block' }, armed.has(id)
-          ? [h('span', { class: 'badge active' }, 'Armed'), ' until ', time(armed.get(id))]
-          : h('span', { class: 'badge suspended' }, 'Asleep until armed'))),
-      role?.armed && canAct && may.arming && (armed.has(id)
-        ? button('Disarm', () => disarmRole(credential, role, again))
-        : button('Arm…', () => armRole(credential, role, again))));
-  }));
+/** Rights that only a sleeping role grants. */
+function asleep(credential, known) {
+  const awake = new Set(credential.armed.map((each) => each.role));
+  const held = credential.roles.map((id) => known.get(id)).filter(Boolean);
+  const sleeps = (role) => role.armed && !awake.has(role.id);
+  const counts = new Set([...credential.extra_scopes, ...held.filter((role) => !sleeps(role)).flatMap((role) => role.scopes)]);
+  return new Set(held.filter(sleeps).flatMap((role) => role.scopes).filter((scope) => !counts.has(scope)));
 }
 
-const SECRET_COLUMNS = ['Secret', 'Created', 'Last used', 'Ends', 'Action'];
-
-function secrets(credential, may, canAct, place, again) {
-  const canRetire = may.retirement && canAct && credential.secrets.length > 1;
-  const columns = canRetire ? SECRET_COLUMNS : SECRET_COLUMNS.slice(0, 4);
-  const rows = credential.secrets.map((secret) => row(columns, [
-    `Generation ${secret.generation}`,
-    time(secret.created_at),
-    time(secret.last_used_at, 'None on record'),
-    secret.retires_unused_for && !secret.retires_at
-      ? `When unused for ${secret.retires_unused_for}` : time(secret.retires_at, 'Not set'),
-    canRetire && h('button', {
-      type: 'button', 'aria-label': `Retire generation ${secret.generation}`,
-      onclick: () => retire(credential, secret, again),
-    }, 'Retire…'),
-  ].slice(0, columns.length)));
-  return section('Secrets',
-    rows.length > 0 ? h('div', { class: 'scroll' }, table('Secrets, oldest first', columns, rows)) : h('p', { class: 'faint' }, 'None is left.'),
-    may.rotation && canAct && h('div', { class: 'answers' }, button('Add a new secret…', () => rotate(credential, place, again))));
-}
-
-function used(credential, usage, canNarrow, again) {
+function used(credential, usage, canAct, again) {
   const never = usage.never_used;
-  return section('Rights in use',
-    h('p', { class: 'faint' }, 'Since ', time(usage.since), '.'),
+  const isUnused = usage.used.length === 0;
+  return section('Least privilege',
+    h('div', { class: 'meter', role: 'img', 'aria-label': `${usage.used.length} of ${usage.granted.length} rights were used` },
+      usage.granted.map((scope) => h('span', { class: usage.used.includes(scope) ? 'on' : '' }))),
     never.length === 0
       ? h('p', {}, 'All that was granted is used.')
-      : [h('p', {}, `${never.length} of ${usage.granted.length} rights were never used:`), chips(never),
-        canNarrow && h('div', { class: 'answers' }, button('Narrow to what is used…', () => narrow(credential, usage, again)))]);
+      : [h('p', {}, `${never.length} of ${usage.granted.length} rights were never used since `, time(usage.since), '.'), chips(never),
+        canAct && !isUnused && h('div', { class: 'answers' }, button('Narrow to what is used…', () => narrow(credential, usage, again))),
+        canAct && isUnused && h('p', { class: 'hint' }, 'Nothing was used at all, so nothing would be left: revoke it if nobody needs it.')]);
 }

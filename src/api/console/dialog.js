@@ -14,36 +14,49 @@ export function ask({ title, body, yes, no = 'No, keep it', danger = false, act 
   const before = document.activeElement;
   const name = unique('dialog');
   return new Promise((resolve) => {
+    let [isBusy, isOver] = [false, false];
     const problem = h('div', { role: 'alert' });
     const agree = h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, yes);
     const end = (value) => {
+      isOver = true;
       dialog.close();
       dialog.remove();
-      if (before?.isConnected) before.focus();
+      focusAgain(before);
       resolve(value);
     };
+    // What is under way has an outcome, perhaps a secret, that must be seen.
+    const refuse = () => { if (!isBusy) end(null); };
     const form = h('form', {
       novalidate: true,
       onsubmit: async (event) => {
         event.preventDefault();
-        if (agree.disabled) return;
-        agree.disabled = true;
+        if (isBusy) return;
+        isBusy = agree.disabled = true;
         problem.replaceChildren();
         try {
-          end((await act()) ?? true);
+          const done = await act();
+          end(done ?? true);
         } catch (error) {
-          agree.disabled = false;
+          isBusy = agree.disabled = false;
           if (!onError?.(error)) problem.replaceChildren(h('p', { class: 'notice danger' }, error.message));
         }
       },
     },
     h('h2', { id: name }, title), body, problem,
-    h('div', { class: 'answers' }, button(no, () => end(null)), agree));
+    h('div', { class: 'answers' }, button(no, refuse), agree));
     const dialog = h('dialog', {
       'aria-labelledby': name,
-      oncancel: (event) => { event.preventDefault(); end(null); },
+      oncancel: (event) => { event.preventDefault(); refuse(); },
+      // A second Escape closes it in some browsers, whatever the first was told.
+      onclose: () => { if (!isOver && dialog.isConnected) { if (isBusy) dialog.showModal(); else end(null); } },
     }, form);
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+/** To where the focus was; what is gone by now is represented by the heading. */
+export function focusAgain(before) {
+  const there = before?.isConnected && before !== document.body ? before : document.querySelector('main h1');
+  there?.focus({ preventScroll: there !== before });
 }

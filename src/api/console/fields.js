@@ -47,7 +47,7 @@ export function showFaults(error, fields, rest) {
     const target = fields.find((each) => each.name === name);
     if (!target) { left.push(`${name} ${message}`); continue; }
     const text = message.charAt(0).toUpperCase() + message.slice(1);
-    target.fault(`${text}.`);
+    target.fault(text.endsWith('.') ? text : `${text}.`);
     first ??= target;
   }
   if (!first || left.length > 0) {
@@ -76,27 +76,28 @@ export function tag(text, onRemove) {
  * A field for several words: Enter or a comma makes a tag of what was typed,
  * Backspace in the empty field takes the last one away.
  */
-export function tagField(name, label, hint, placeholder, onChange = () => {}) {
-  const words = [];
+export function tagField(name, label, { hint, placeholder, words: initial = [], onChange = () => {} }) {
+  const words = [...initial];
   const list = h('ul', { class: 'tags', 'aria-label': `${label}: chosen` });
   const draw = () => {
     list.replaceChildren(...words.map((word, at) => tag(word, () => {
       words.splice(at, 1);
-      changed();
+      changed(`${word} removed`);
       input.focus();
     })));
     list.hidden = words.length === 0;
   };
-  const changed = () => {
+  const changed = (what) => {
     draw();
     onChange();
+    announce(what);
   };
   const take = () => {
     const typed = input.value.split(/[\s,]+/).filter((word) => word && !words.includes(word));
     input.value = '';
     if (typed.length > 0) {
       words.push(...typed);
-      changed();
+      changed(`${typed.join(', ')} added`);
     }
   };
   const input = h('input', {
@@ -107,8 +108,7 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
         event.preventDefault();
         take();
       } else if (event.key === 'Backspace' && !input.value && words.length > 0) {
-        words.pop();
-        changed();
+        changed(`${words.pop()} removed`);
       }
     },
     onblur: take,
@@ -118,4 +118,10 @@ export function tagField(name, label, hint, placeholder, onChange = () => {}) {
   draw();
   // What is typed and not yet a tag is meant, too.
   return { ...made, chosen: () => [...words], values: () => { take(); return [...words]; } };
+}
+
+/** A number where it is one; else the text, for the gateway to say what is wrong. */
+export function whole(text) {
+  if (!text) return null;
+  return /^\d+$/.test(text) ? Number(text) : text;
 }

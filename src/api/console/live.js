@@ -1,15 +1,20 @@
 // What the gateway does at this moment: rates by decision and reason, upstreams.
 
 import { get } from './api.js';
-import { h, svg } from './dom.js';
-import { empty, failure, heading, loading, row, section, table } from './parts.js';
+import { h, put, svg } from './dom.js';
+import { badge, button, empty, failure, heading, loading, row, section, table } from './parts.js';
+import { meaning } from './reasons.js';
 
 const EVERY_MS = 2000;
 /** Two minutes of history. */
 const KEPT = 60;
+/** Rates are over the last ten seconds. */
+const WINDOW = 5;
+/** Reading counts as use of the session: who went away does not go on using it. */
+const ALONE_MS = 15 * 60_000;
 const BREAKDOWN = ['Route', 'Decision', 'Reason', 'Now', 'Since start'];
 
-const perSecond = (rate) => (rate === 0 ? '0' : rate < 10 ? rate.toFixed(1) : String(Math.round(rate)));
+const perSecond = (rate) => (rate === 0 ? '0' : rate < 0.1 ? '< 0.1' : rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString());
 const sum = (series, wanted = () => true) =>
   series.filter(({ labels }) => wanted(labels)).reduce((total, { value }) => total + value, 0);
 const key = (labels) => JSON.stringify(labels);
@@ -17,75 +22,119 @@ const key = (labels) => JSON.stringify(labels);
 /** Shows it until the view is left; returns what ends it. */
 export function live(place) {
   const history = [];
-  let [before, timer, isOver, isPaused] = [null, 0, false, false];
+  let samples = [];
+  let [timer, isOver, isPaused, touched] = [0, false, false, performance.now()];
   const body = h('div', { class: 'stack' }, loading('the numbers'));
   const problem = h('div', {});
-  const pause = h('button', {
-    type: 'button',
-    onclick: () => {
-      isPaused = !isPaused;
-      pause.textContent = isPaused ? 'Resume' : 'Pause';
-      if (!isPaused) { before = null; tick(); } else clearTimeout(timer);
-    },
-  }, 'Pause');
+  const pause = button('Pause', () => turn(!isPaused));
+  const turn = (rests, why) => {
+    isPaused = rests;
+    pause.textContent = rests ? 'Resume' : 'Pause';
+    samples = [];
+    put(problem, why && h('p', { class: 'notice' }, why));
+    clearTimeout(timer);
+    if (!rests) tick();
+  };
+  const here = () => { touched = performance.now(); };
 
   const tick = async () => {
     clearTimeout(timer);
     if (isOver || isPaused) return;
+    if (performance.now() - touched > ALONE_MS) {
+      turn(true, 'Paused: nobody was here for a while.');
+      return;
+    }
     if (!document.hidden) {
       try {
         const now = { ...(await get('/v1/live')), seen: performance.now() };
         if (isOver || isPaused) return;
         problem.replaceChildren();
-        draw(body, now, before, history);
-        before = now;
+        samples = [...samples, now].slice(-WINDOW - 1);
+        draw(body, samples, history);
       } catch (error) {
         if (isOver) return;
-        before = null;
+        samples = [];
         problem.replaceChildren(failure(error));
       }
     }
     timer = setTimeout(tick, EVERY_MS);
   };
   place.replaceChildren(heading('Live', 'What the gateway does now; read again every 2 seconds.', pause), problem, body);
+  for (const sign of ['pointermove', 'keydown']) document.addEventListener(sign, here);
   tick();
-  return () => { isOver = true; clearTimeout(timer); };
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
+    for (const sign of ['pointermove', 'keydown']) document.removeEventListener(sign, here);
+  };
 }
 
-function draw(place, now, before, history) {
-  const seconds = before ? (now.seen - before.seen) / 1000 : 0;
+/** Decisions with how often each was made a second between two samples. */
+function rates(now, before) {
+  const seconds = before && before !== now ? (now.seen - before.seen) / 1000 : 0;
   const known = new Map((before?.decisions ?? []).map(({ labels, value }) => [key(labels), value]));
-  const decisions = now.decisions.map(({ labels, value }) => {
+  return now.decisions.map(({ labels, value }) => {
     // A counter that went back began anew: the gateway was restarted.
     const grown = value - (known.get(key(labels)) ?? 0);
-    return { labels, value, rate: seconds > 0 ? Math.max(grown < 0 ? value : grown, 0) / seconds : 0 };
+    return { labels, value, rate: seconds > 0 ? (grown < 0 ? value : grown) / seconds : 0 };
   });
-  const rate = (decision) => decisions.filter(({ labels }) => labels.decision === decision).reduce((total, each) => total + each.rate, 0);
-  const [allowed, denied] = [rate('allow'), rate('deny')];
-  if (before) history.push({ allowed, denied });
+}
+
+const rateOf = (decisions, decision) =>
+  decisions.filter(({ labels }) => labels.decision === decision).reduce((total, { rate }) => total + rate, 0);
+
+function draw(place, samples, history) {
+  const now = samples.at(-1);
+  const decisions = rates(now, samples[0]);
+  const [allowed, denied] = [rateOf(decisions, 'allow'), rateOf(decisions, 'deny')];
+  if (samples.length > 1) {
+    const last = rates(now, samples.at(-2));
+    history.push({ allowed: rateOf(last, 'allow'), denied: rateOf(last, 'deny') });
+  }
   if (history.length > KEPT) history.shift();
-  place.replaceChildren(
+  put(place,
     h('div', { class: 'tiles' },
       tile('Allowed', perSecond(allowed), 'a second', 'good'),
       tile('Denied', perSecond(denied), 'a second', 'bad'),
-      tile('Under way', String(now.open_streams), 'requests with a token'),
-      tile('Connections', String(now.open_connections), 'of clients'),
-      tile('Tokens', String(sum(now.tokens_minted, ({ outcome }) => outcome === 'ok')), 'minted since start')),
+      tile('Under way', now.open_streams.toLocaleString(), 'requests with a token'),
+      tile('Connections', now.open_connections.toLocaleString(), 'of clients'),
+      tile('Tokens', sum(now.tokens_minted, ({ outcome }) => outcome === 'ok').toLocaleString(), 'minted since start'),
+      tile('Cut', sum(now.streams_cut).toLocaleString(), 'while under way, since start')),
     section('The last two minutes', chart(history)),
-    section('Upstreams', now.upstreams.length === 0
-      ? h('p', { class: 'faint' }, 'None is configured.')
-      : h('ul', { class: 'upstreams' }, now.upstreams.map((each) => h('li', {},
-        h('span', { class: `badge ${each.up ? 'active' : 'revoked'}` }, each.up ? 'Up' : 'Down'),
-        h('span', { class: 'strong' }, each.upstream), h('code', {}, each.address))))),
-    section('Decisions', decisions.length === 0
+    h('div', { class: 'columns even' },
+      section('Why requests are denied', reasons(decisions)),
+      section('Upstreams', now.upstreams.length === 0
+        ? h('p', { class: 'faint' }, 'None is configured.')
+        : h('ul', { class: 'plain upstreams' }, now.upstreams.map((each) => h('li', {},
+          h('div', {}, h('span', { class: 'strong' }, each.upstream), h('code', { class: 'faint block' }, each.address)),
+          h('span', { class: `badge ${each.up ? 'active' : 'revoked'}` }, each.up ? 'Up' : 'Down')))))),
+    section('Decisions by route', decisions.length === 0
       ? empty('No requests yet.', 'As soon as one comes in, it is counted here.')
       : h('div', { class: 'scroll' }, table('Decisions by route and reason', BREAKDOWN, decisions
         .sort((a, b) => b.rate - a.rate || b.value - a.value)
-        .map(({ labels, value, rate: each }) => row(BREAKDOWN, [
+        .map(({ labels, value, rate }) => row(BREAKDOWN, [
           labels.route === 'none' ? h('span', { class: 'faint' }, 'No route') : labels.route,
-          h('span', { class: `badge ${labels.decision === 'allow' ? 'active' : 'revoked'}` }, labels.decision === 'allow' ? 'Allowed' : 'Denied'),
+          labels.decision === 'allow' ? badge('active', 'Allowed') : badge('revoked', 'Denied'),
           labels.reason ? h('code', {}, labels.reason) : h('span', { class: 'faint' }, '–'),
-          `${perSecond(each)}/s`, value.toLocaleString()]))))));
+          `${perSecond(rate)}/s`, value.toLocaleString()]))))));
+}
+
+/** Each reason with its share; all routes together. */
+function reasons(decisions) {
+  const all = new Map();
+  for (const { labels, value, rate } of decisions.filter((each) => each.labels.decision === 'deny')) {
+    const before = all.get(labels.reason) ?? { value: 0, rate: 0 };
+    all.set(labels.reason, { value: before.value + value, rate: before.rate + rate });
+  }
+  if (all.size === 0) return h('p', { class: 'faint' }, 'None was denied since the start.');
+  const most = Math.max(...[...all.values()].map(({ value }) => value));
+  return h('ul', { class: 'bars' }, [...all].sort(([, a], [, b]) => b.value - a.value).map(([reason, { value, rate }]) =>
+    h('li', {},
+      h('p', {}, h('code', {}, reason), h('span', {}, `${perSecond(rate)}/s · ${value.toLocaleString()}`)),
+      h('p', { class: 'faint small' }, meaning(reason)),
+      svg('svg', { viewBox: '0 0 100 1', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+        svg('rect', { width: '100', height: '1', class: 'rail' }),
+        svg('rect', { width: Math.max(1, (value / most) * 100).toFixed(1), height: '1', class: 'bad' })))));
 }
 
 function tile(name, value, unit, kind = '') {

@@ -10,6 +10,10 @@ let isHeld = false;
 window.addEventListener('beforeunload', (event) => {
   if (isHeld) event.preventDefault();
 });
+// A browser may keep the page to show it again on the way back; not with a secret on it.
+window.addEventListener('pagehide', () => {
+  for (const shown of document.querySelectorAll('[data-once]')) shown.textContent = 'No longer shown.';
+});
 
 /** Asks before an uncopied secret is lost; true if the way is free. */
 export async function mayLeave() {
@@ -48,14 +52,14 @@ export function once({ title, warning, pairs, done, onDone }) {
   panel.append(
     h('h1', { id: 'once-title', tabindex: '-1' }, title),
     h('p', { class: 'notice warning' }, h('strong', {}, 'This is shown only once. '), warning),
-    h('dl', { class: 'pair' }, pairs.map(({ label, value, isSecret }) => h('div', {},
-      h('dt', {}, label),
+    h('dl', { class: 'pair' }, pairs.map(({ label, value, isSecret }) => {
       // Whoever copies by hand has copied it, too.
-      h('dd', {}, h('code', { 'data-once': isSecret, oncopy: isSecret && copied }, value),
-        copyButton(`Copy ${label}`, value, isSecret ? copied : undefined))))),
+      const code = h('code', { 'data-once': isSecret, oncopy: isSecret && copied }, value);
+      return h('div', {}, h('dt', {}, label),
+        h('dd', {}, code, copyButton(`Copy ${label}`, value, isSecret ? copied : undefined, { source: code })));
+    })),
     h('div', { class: 'answers' },
-      pairs.length > 1 && copyButton('Copy both', whole, copied),
+      pairs.length > 1 && copyButton('Copy both', whole, copied, { face: 'Copy both', source: panel }),
       button(done, async () => { if (await mayLeave()) onDone(); }, 'primary')));
-  if (pairs.length > 1) panel.querySelector('.answers .copy span').textContent = 'Copy both';
   return panel;
 }

@@ -1,12 +1,12 @@
 // Small pieces that several views are made of.
 
-import { announce, h, put } from './dom.js';
+import { announce, h, put, unique } from './dom.js';
 
 /** States and what they look like; the word is always there too. */
 const STATES = { active: 'Active', suspended: 'Suspended', revoked: 'Revoked', expired: 'Expired' };
 
-export function badge(state) {
-  return h('span', { class: `badge ${state in STATES ? state : ''}` }, STATES[state] ?? state);
+export function badge(state, word = STATES[state] ?? state) {
+  return h('span', { class: `badge ${state in STATES ? state : ''}` }, word);
 }
 
 /** The head of a view: title, a line below it, and what can be done. */
@@ -55,8 +55,7 @@ export function failure(error, again) {
 export async function show(place, what, work) {
   place.replaceChildren(loading(what));
   try {
-    const made = await work();
-    put(place, made);
+    put(place, await work());
   } catch (error) {
     place.replaceChildren(failure(error, () => show(place, what, work)));
   }
@@ -86,7 +85,8 @@ export function facts(pairs) {
 }
 
 export function section(title, ...children) {
-  return h('section', { class: 'card' }, h('h2', {}, title), children);
+  const id = unique('section');
+  return h('section', { class: 'card', 'aria-labelledby': id }, h('h2', { id }, title), children);
 }
 
 /** Words in little boxes. */
@@ -115,6 +115,36 @@ export function environmentsText(environments) {
   return environments.length === 0 ? 'All environments' : environments.join(', ');
 }
 
+/** Time that is left, such as `14:05` or `2:00:00`. */
+function left(milliseconds) {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  const two = (number) => String(number).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
+/** Counts down to `until` by the gateway's clock, as long as it is on the page. */
+export function countdown(until, now, onOver) {
+  const end = performance.now() + (new Date(until) - now);
+  const face = h('span', { class: 'countdown', role: 'timer', title: until });
+  const rest = () => {
+    const milliseconds = end - performance.now();
+    face.textContent = `${left(milliseconds)} left`;
+    return milliseconds;
+  };
+  const wait = (milliseconds) => setTimeout(() => {
+    if (!face.isConnected) return;
+    const more = rest();
+    if (more > 0) wait(more);
+    else onOver();
+  }, Math.max(50, Math.min(1000, milliseconds)));
+  wait(rest());
+  return face;
+}
+
+/** What becomes of a value: before, and after. */
+export const beforeAfter = (before, after) => [h('del', {}, before), h('span', { class: 'faint' }, ' → '), h('ins', {}, after)];
+
 /** Copies, also where the page came over plain HTTP and the clipboard is shut. */
 async function toClipboard(text) {
   try {
@@ -130,20 +160,21 @@ async function toClipboard(text) {
   }
 }
 
-/** A button that copies `text` and says so. */
-export function copyButton(label, text, onCopied = () => {}) {
-  const face = h('span', {}, 'Copy');
+/** A button that copies `text` and says so; if it can't, `source` is selected for doing it by hand. */
+export function copyButton(label, text, onCopied = () => {}, { face: word = 'Copy', source } = {}) {
+  const face = h('span', {}, word);
   return h('button', {
     type: 'button', class: 'copy', 'aria-label': label,
     onclick: async (event) => {
       const pressed = event.currentTarget;
       const done = await toClipboard(text);
-      face.textContent = done ? 'Copied' : 'Select it by hand';
+      face.textContent = done ? 'Copied' : 'Press Ctrl+C';
       pressed.classList.toggle('done', done);
       pressed.focus();
-      announce(done ? 'Copied' : 'It could not be copied; select it by hand');
+      if (!done && source) getSelection().selectAllChildren(source);
+      announce(done ? 'Copied' : 'It could not be copied; select it and copy it by hand');
       if (done) onCopied();
-      setTimeout(() => { face.textContent = 'Copy'; pressed.classList.remove('done'); }, 2500);
+      setTimeout(() => { face.textContent = word; pressed.classList.remove('done'); }, 2500);
     },
   }, face);
 }
