@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::keys::RotateError;
+use crate::service::keys::{KeyRevokeError, RotateError};
 use crate::service::{
     AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError, UpdateError,
 };
@@ -269,6 +269,15 @@ impl From<RotateError> for ApiError {
             ),
             RotateError::Make(error) => Self::internal(error),
             RotateError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyRevokeError> for ApiError {
+    fn from(error: KeyRevokeError) -> Self {
+        match error {
+            KeyRevokeError::Revoke(error) => error.into(),
+            KeyRevokeError::Make(error) => Self::internal(error),
         }
     }
 }

@@ -48,7 +48,8 @@ pub(super) enum Command {
     /// the admin port
     #[command(subcommand)]
     Admin(Admin),
-    /// List and rotate the keys that tokens are signed with, through the admin port
+    /// List, rotate and revoke the keys that tokens are signed with, through the
+    /// admin port
     #[command(subcommand)]
     Key(Key),
     /// Mint, find, suspend and revoke credentials, through the admin port
@@ -161,6 +162,18 @@ pub(super) enum Key {
         /// How long it is published before it signs, such as 10m; 0s for at once
         #[arg(long, value_name = "TIME")]
         activate_after: Option<String>,
+        #[command(flatten)]
+        port: Port,
+    },
+    /// Revoke one that somebody else may know: it and all tokens that it signed
+    #[command(after_help = examples::KEY_REVOKE)]
+    Revoke {
+        /// Its name, as "key list" prints it
+        #[arg(value_name = "KID")]
+        kid: String,
+        /// Why, for the trail
+        #[arg(long)]
+        reason: String,
         #[command(flatten)]
         port: Port,
     },

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::{Key, Page, Port};
-use super::credential::{show, show_list};
+use super::credential::{receipt, receipt_words, show, show_list};
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::{AdminPort, segment};
@@ -30,6 +30,16 @@ pub(super) fn key(command: &Key) -> Outcome {
             let made = AdminPort::from_env(&port.admin_url)?.post("/v1/keys/rotate", &body)?;
             show(port, &made, || fields(KEYS, &made));
             out::note("it is published now; \"key list\" says when it signs and the old one goes");
+            Ok(DONE)
+        }
+        Key::Revoke { kid, reason, port } => {
+            let path = format!("/v1/keys/{}/revoke", segment(kid));
+            let admin = AdminPort::from_env(&port.admin_url)?;
+            let receipt = receipt(admin.post(&path, &json!({"reason": reason}))?)?;
+            show(port, &receipt, || {
+                format!("the key is revoked for good, with all tokens that it signed ({})", receipt_words(&receipt))
+            });
+            out::note("clients must ask for new tokens; \"key list\" shows the key that signs now");
             Ok(DONE)
         }
     }

@@ -10,7 +10,7 @@ use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::service;
 
-/// Why a credential is revoked.
+/// Why it is revoked.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read field by field")]
 pub(super) struct Why {

@@ -84,6 +84,7 @@ pub fn admin_router(
         .route("/v1/admins/{name}", delete(admins::remove))
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/rotate", post(keys::rotate))
+        .route("/v1/keys/{kid}/revoke", post(keys::revoke))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
@@ -110,6 +111,7 @@ enum Kind {
     CutOff,
     Suspension,
     Secret,
+    Key,
 }
 
 impl AdminState {
@@ -126,6 +128,7 @@ impl AdminState {
             Kind::CutOff => "cut_off",
             Kind::Suspension => "suspension",
             Kind::Secret => "secret",
+            Kind::Key => "key",
         };
         if !receipt.repeated {
             self.metrics.revocations.with_label_values(&[label]).inc();

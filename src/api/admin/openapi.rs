@@ -31,7 +31,7 @@ use crate::api::session::COOKIE;
         revocations::revoke, revocations::list,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
-        keys::list, keys::rotate,
+        keys::list, keys::rotate, keys::revoke,
         audit::list, audit::verify, explain::explain,
         session::sign_in, session::sign_out, live::show,
         ops::alive, ops::ready, describe,
