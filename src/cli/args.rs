@@ -71,6 +71,12 @@ pub(super) enum Command {
         #[arg(long, requires = "once")]
         json: bool,
     },
+    /// Have a running gateway read its configuration again, through the admin port
+    #[command(after_help = examples::RELOAD)]
+    Reload {
+        #[command(flatten)]
+        port: Port,
+    },
     /// Print the OpenAPI description of the admin port, as JSON
     #[command(after_help = examples::OPENAPI)]
     Openapi,

@@ -1,6 +1,6 @@
-//! `key`, and the commands of `admin` that go through the admin port.
+//! `key`, `reload`, and the commands of `admin` that go through the admin port.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Key, Page, Port};
 use super::credential::{receipt, receipt_words, show, show_list};
@@ -43,6 +43,23 @@ pub(super) fn key(command: &Key) -> Outcome {
             Ok(DONE)
         }
     }
+}
+
+/// `reload`
+pub(super) fn reload(port: &Port) -> Outcome {
+    let told = AdminPort::from_env(&port.admin_url)?.post("/v1/reload", &json!({}))?;
+    show(port, &told, || {
+        let number = |key: &str| told.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let changed = told.get("changed").and_then(Value::as_array).into_iter().flatten();
+        let mut lines = vec![format!(
+            "taken on as configuration number {}; {} streams lost their right and were cut",
+            number("generation"),
+            number("streams_closed")
+        )];
+        lines.extend(changed.filter_map(Value::as_str).map(|what| format!("  {}", out::plain(what))));
+        lines.join("\n")
+    });
+    Ok(DONE)
 }
 
 /// `admin list`

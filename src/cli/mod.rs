@@ -19,6 +19,7 @@ mod key;
 mod logging;
 mod out;
 mod port;
+mod reload;
 mod serve;
 mod stdin;
 mod table;
@@ -58,6 +59,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Token(command) => credential::token(command),
         Command::Audit(command) => credential::audit(command),
         Command::Demo { once, json } => demo::demo(*once, *json),
+        Command::Reload { port } => key::reload(port),
         Command::Openapi => {
             out::answer(crate::api::openapi());
             Ok(DONE)

@@ -12,6 +12,7 @@ mod keys;
 mod lifecycle;
 mod live;
 mod openapi;
+mod reload;
 mod revocations;
 mod secrets;
 mod session;
@@ -38,6 +39,7 @@ use crate::service::{Context, KeyGuard, Receipt};
 
 pub use explain::explanation;
 pub use openapi::openapi;
+pub use reload::{ConfigFault, ReloadOrder, Reloaded, Reloads, Unchanged};
 
 /// What handlers work with.
 pub(crate) struct AdminState {
@@ -46,17 +48,20 @@ pub(crate) struct AdminState {
     pub(crate) sessions: Sessions,
     metrics: Metrics,
     gather: Arc<dyn Fn() + Send + Sync>,
+    reloads: Reloads,
 }
 
 pub(crate) type Shared = Arc<AdminState>;
 
 /// Everything that the admin port answers (contract, section 8). `gather` brings
-/// gauges up to date and is called before they are read.
+/// gauges up to date and is called before they are read; `reloads` takes wishes for a
+/// reload.
 pub fn admin_router(
     context: Arc<Context>,
     readiness: Readiness,
     metrics: Metrics,
     gather: Arc<dyn Fn() + Send + Sync>,
+    reloads: Reloads,
 ) -> Router {
     let mut start = [0; 8];
     // Without randomness request ids are only less distinct.
@@ -89,6 +94,7 @@ pub fn admin_router(
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/session", post(session::sign_in).delete(session::sign_out))
+        .route("/v1/reload", post(reload::reload))
         .route("/v1/live", get(live::show))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
@@ -99,6 +105,7 @@ pub fn admin_router(
             sessions: Sessions::default(),
             metrics,
             gather,
+            reloads,
         }));
     framed(router, u64::from_be_bytes(start))
 }

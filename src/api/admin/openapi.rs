@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle, live,
-    revocations, secrets, session,
+    reload, revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
@@ -33,7 +33,7 @@ use crate::api::session::COOKIE;
         admins::create, admins::list, admins::remove,
         keys::list, keys::rotate, keys::revoke,
         audit::list, audit::verify, explain::explain,
-        session::sign_in, session::sign_out, live::show,
+        session::sign_in, session::sign_out, live::show, reload::reload,
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),

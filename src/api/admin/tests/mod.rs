@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::api::{Readiness, admin_router};
+use crate::api::{Readiness, Reloads, admin_router};
 use crate::domain::AdminRole;
 use crate::metrics::Metrics;
 use crate::service::testing::TestWorld;
@@ -30,6 +30,7 @@ struct Port {
     router: Router,
     metrics: Metrics,
     readiness: Readiness,
+    reloads: Reloads,
     viewer: String,
     admin: String,
     super_admin: String,
@@ -51,9 +52,16 @@ impl Port {
         let super_admin = world.admin("root", AdminRole::SuperAdmin).await;
         let metrics = Metrics::new("0.0.0").unwrap();
         let readiness = Readiness::new(world.store.clone() as Arc<dyn Store>);
+        let reloads = Reloads::default();
         let router =
-            admin_router(world.ctx.clone(), readiness.clone(), metrics.clone(), Arc::new(|| ()));
-        Port { world, router, metrics, readiness, viewer, admin, super_admin }
+            admin_router(
+                world.ctx.clone(),
+                readiness.clone(),
+                metrics.clone(),
+                Arc::new(|| ()),
+                reloads.clone(),
+            );
+        Port { world, router, metrics, readiness, reloads, viewer, admin, super_admin }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
