@@ -48,6 +48,11 @@ files! {
     "/console/live.js" SCRIPT "live.js",
 }
 
+/// Whether the path is that of a file here.
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|(known, _, _)| *known == path)
+}
+
 /// All files of the console.
 pub(super) fn console<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.iter().fold(Router::new(), |router, &(path, kind, content)| {

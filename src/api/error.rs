@@ -92,6 +92,11 @@ impl ApiError {
         self
     }
 
+    /// The connection is of no use after it.
+    pub(crate) fn closing(self) -> Self {
+        self.with(header::CONNECTION, "close")
+    }
+
     /// 400: the body is not what JSON may be.
     pub(crate) fn broken(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", why)

@@ -3,6 +3,7 @@
 mod admins;
 mod arming;
 mod audit;
+mod calls;
 mod catalogue;
 mod change;
 mod credentials;
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
 use super::console::console;
 use super::error::ApiError;
-use super::frame::framed;
+use super::frame::{framed, with_fallbacks};
 use super::ops::health;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -68,6 +70,14 @@ pub fn admin_router(
     if let Err(error) = context.entropy.fill(&mut start) {
         tracing::warn!(%error, "request ids begin at zero");
     }
+    let shared = Arc::new(AdminState {
+        context,
+        guard: KeyGuard::default(),
+        sessions: Sessions::default(),
+        metrics,
+        gather,
+        reloads,
+    });
     let router = Router::new()
         .route("/v1/credentials", post(credentials::mint).get(credentials::list))
         .route("/v1/credentials/{client_id}", get(credentials::show).patch(change::change))
@@ -99,14 +109,8 @@ pub fn admin_router(
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
         .merge(console())
-        .with_state(Arc::new(AdminState {
-            context,
-            guard: KeyGuard::default(),
-            sessions: Sessions::default(),
-            metrics,
-            gather,
-            reloads,
-        }));
+        .with_state(Arc::clone(&shared));
+    let router = with_fallbacks(router).layer(from_fn_with_state(shared, calls::gate));
     framed(router, u64::from_be_bytes(start))
 }
 

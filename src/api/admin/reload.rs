@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use crate::api::actor::SuperAdmin;
+use crate::api::body::NoFields;
 use crate::api::error::{ApiError, Located};
 use crate::service::Actor;
 
@@ -118,6 +119,7 @@ pub(super) struct WarningView {
 pub(super) async fn reload(
     State(shared): State<Shared>,
     admin: SuperAdmin,
+    _: NoFields,
 ) -> Result<axum::Json<ReloadView>, ApiError> {
     let outcome = shared.reloads.order(admin.actor().clone()).await?;
     let reloaded = outcome.map_err(|Unchanged(faults)| {
