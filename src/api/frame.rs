@@ -46,9 +46,7 @@ pub(super) fn with_fallbacks(router: Router) -> Router {
 /// Puts the frame round a finished router. Request ids begin with `start`.
 pub(super) fn framed(router: Router, start: u64) -> Router {
     let ids = Arc::new(RequestIds { start, count: AtomicU64::new(0) });
-    router
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(ids, frame))
+    router.layer(DefaultBodyLimit::max(MAX_BODY)).layer(from_fn_with_state(ids, frame))
 }
 
 async fn frame(State(ids): State<Arc<RequestIds>>, request: Request, next: Next) -> Response {

@@ -16,8 +16,8 @@ use super::background::{
     cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
     sweep_again_and_again, tend_keys,
 };
-use super::ports;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::ports;
 use super::seal_file::SealFileError;
 use super::state::{blocking, context, load, open_store};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};

@@ -87,7 +87,8 @@ impl Inventory {
         for ((what, old), (_, new)) in self.parts.iter().zip(&new.parts) {
             let added: Vec<_> = new.keys().filter(|name| !old.contains_key(*name)).collect();
             let removed: Vec<_> = old.keys().filter(|name| !new.contains_key(*name)).collect();
-            let other = new.iter().filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now));
+            let other =
+                new.iter().filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now));
             let changed: Vec<_> = other.map(|(name, _)| name).collect();
             let lists = [(added, "added"), (removed, "removed"), (changed, "changed")];
             for (list, verb) in lists.into_iter().filter(|(list, _)| !list.is_empty()) {

@@ -37,7 +37,10 @@ pub(super) fn key(command: &Key) -> Outcome {
             let admin = AdminPort::from_env(&port.admin_url)?;
             let receipt = receipt(admin.post(&path, &json!({"reason": reason}))?)?;
             show(port, &receipt, || {
-                format!("the key is revoked for good, with all tokens that it signed ({})", receipt_words(&receipt))
+                format!(
+                    "the key is revoked for good, with all tokens that it signed ({})",
+                    receipt_words(&receipt)
+                )
             });
             out::note("clients must ask for new tokens; \"key list\" shows the key that signs now");
             Ok(DONE)
@@ -56,7 +59,9 @@ pub(super) fn reload(port: &Port) -> Outcome {
             number("generation"),
             number("streams_closed")
         )];
-        lines.extend(changed.filter_map(Value::as_str).map(|what| format!("  {}", out::plain(what))));
+        lines.extend(
+            changed.filter_map(Value::as_str).map(|what| format!("  {}", out::plain(what))),
+        );
         lines.join("\n")
     });
     Ok(DONE)

@@ -171,7 +171,8 @@ impl Gateway {
             taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
         }
         memory.activity.passed(ground, now);
-        for (role, _) in ground.armed() {
+        for (role, until) in ground.armed() {
+            memory.armed.used(token.client_id(), role, *until, now);
             let uses = &self.reporter.metrics.armed_role_uses;
             uses.with_label_values(&[role.as_str()]).inc();
         }

@@ -47,7 +47,9 @@ impl Ground {
 fn alike(before: &MethodRule, now: &MethodRule) -> bool {
     before.access == now.access
         && before.body_rules.len() == now.body_rules.len()
-        && before.body_rules.iter().zip(&now.body_rules).all(|(before, now)| {
-            before.keys == now.keys && before.allow.0 == now.allow.0
-        })
+        && before
+            .body_rules
+            .iter()
+            .zip(&now.body_rules)
+            .all(|(before, now)| before.keys == now.keys && before.allow.0 == now.allow.0)
 }

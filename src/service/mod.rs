@@ -51,16 +51,16 @@ pub use actor::Actor;
 pub use admin_book::AdminBook;
 pub use admins::{AdminError, CreatedAdmin, authenticate_admin, create_admin, remove_admin};
 pub use apply::{LoadError, Memory};
-pub use arm::{Armed, Window, arm, disarm, lapse};
+pub use arm::{Armed, Window, arm, disarm, lapse, note_uses};
 pub use audit::audit;
 pub use audit_chain::{BrokenLink, ChainReport, verify_audit};
 pub use authenticate_client::{BadClient, BadClientReason, authenticate};
 pub use change::ChangeError;
 pub use change_credential::UpdateError;
-pub use context::{Context, Minting};
+pub use context::{Context, Minting, OwnPaths};
 pub use cut_off::cut_off;
 pub use directory::{Directory, Place};
-pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, explain};
+pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, Verdict, explain};
 pub use fault::FieldFault;
 pub use issue_credential::{
     CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,

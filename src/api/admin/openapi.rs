@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Sec
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, calls, catalogue, change, credentials, explain, impact, keys, lifecycle, live,
-    reload, revocations, secrets, session,
+    admins, arming, audit, calls, catalogue, change, credentials, explain, impact, keys, lifecycle,
+    live, reload, revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;

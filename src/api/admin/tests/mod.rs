@@ -53,14 +53,13 @@ impl Port {
         let metrics = Metrics::new("0.0.0").unwrap();
         let readiness = Readiness::new(world.store.clone() as Arc<dyn Store>);
         let reloads = Reloads::default();
-        let router =
-            admin_router(
-                world.ctx.clone(),
-                readiness.clone(),
-                metrics.clone(),
-                Arc::new(|| ()),
-                reloads.clone(),
-            );
+        let router = admin_router(
+            world.ctx.clone(),
+            readiness.clone(),
+            metrics.clone(),
+            Arc::new(|| ()),
+            reloads.clone(),
+        );
         Port { world, router, metrics, readiness, reloads, viewer, admin, super_admin }
     }
 
