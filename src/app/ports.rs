@@ -18,10 +18,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// How long a head may take, and a connection may idle between two.
-const HEAD: Duration = Duration::from_secs(10);
-/// The longest head, in bytes.
-const HEAD_BYTES: usize = 32 * 1024;
+/// What a client of these ports may do: as on the data plane.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    /// How long a head may take, and a connection may idle between two.
+    pub(super) within: Duration,
+    /// The longest head, in bytes.
+    pub(super) bytes: usize,
+}
+
+/// Less than this hyper can't work with, in bytes.
+const LEAST: usize = 8192;
 /// The most connections of one port.
 const MOST: usize = 512;
 /// The most from one address: whoever is slow leaves room for others.
@@ -69,7 +76,12 @@ impl Drop for Place {
 }
 
 /// Serves until `stop` says so, then lets requests under way end.
-pub(super) async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    heads: Heads,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Places::default());
     let mut connections = JoinSet::new();
     loop {
@@ -86,7 +98,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, mut stop: watch::R
         let Some(place) = places.take(peer.ip().to_canonical()) else { continue };
         let (app, stop) = (app.clone(), stop.clone());
         connections.spawn(async move {
-            connection(stream, peer, app, stop).await;
+            connection(stream, peer, app, heads, stop).await;
             drop(place);
         });
     }
@@ -98,6 +110,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,
+    heads: Heads,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -106,7 +119,8 @@ async fn connection(
         request
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(heads.within);
+    builder.max_buf_size(heads.bytes.max(LEAST));
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut served = pin!(served);
     let over = async {

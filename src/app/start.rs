@@ -17,7 +17,7 @@ use super::background::{
     sweep_again_and_again, tend_keys,
 };
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
-use super::ports;
+use super::ports::{self, Heads};
 use super::seal_file::SealFileError;
 use super::state::{blocking, context, load, open_store};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
@@ -209,8 +209,9 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let admin_app =
         admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
+    let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
-        beside.spawn(ports::serve(listener, app, stop_beside.subscribe()));
+        beside.spawn(ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
     beside.spawn(tend_keys(Arc::clone(&context)));

@@ -305,6 +305,8 @@ mod tests {
             "portcullis audit verify --json",
             "portcullis key list",
             "portcullis key rotate --algorithm ES256 --activate-after 10m",
+            "portcullis key revoke KID --reason R --json",
+            "portcullis reload --json",
             "portcullis admin list --limit 3",
             "portcullis admin remove alice",
             "portcullis demo",
@@ -324,7 +326,7 @@ mod tests {
         for (line, kind) in [
             ("portcullis", Help),
             ("portcullis serve", Missing),
-            ("portcullis reload", InvalidSubcommand),
+            ("portcullis unload", InvalidSubcommand),
             ("portcullis explain --config F --method GET", Missing),
             ("portcullis admin create --config F --name N --role root", InvalidValue),
             ("portcullis credential create --name N", Missing),

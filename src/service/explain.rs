@@ -117,11 +117,15 @@ fn read(token: &str) -> Authorization<'_> {
     UnverifiedToken::parse(token).map_or(Authorization::Malformed, Authorization::Bearer)
 }
 
+/// Longer than any method, in bytes.
+const LONGEST_METHOD: usize = 64;
+
 /// The Host field and the request target that a client would send for the URL.
 fn check(request: &ExplainRequest) -> Result<(Option<&str>, &str), Vec<FieldFault>> {
     let mut faults = Faults::default();
     let token_char = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if request.method.is_empty() || !request.method.bytes().all(token_char) {
+    let fits = (1..=LONGEST_METHOD).contains(&request.method.len());
+    if !fits || !request.method.bytes().all(token_char) {
         faults.add("method", "must be an HTTP method, such as \"GET\"");
     }
     let scheme = ["http://", "https://"].into_iter().find_map(|scheme| {

@@ -142,8 +142,16 @@ async fn an_armed_role_works_for_its_minutes() {
     };
     let trail = tokio::time::timeout(Duration::from_secs(30), lapse).await.expect("a lapse");
     assert_eq!(trail["items"][0]["actor"], "gateway", "{trail}");
+    // Three requests ran on it, in two windows.
+    let (_, uses) = h.admin("GET", "/v1/audit?q=role.use", json!(null)).await;
+    let uses = uses["items"].as_array().unwrap().clone();
+    assert_eq!(uses.len(), 2, "{uses:?}");
+    assert_eq!(uses[0]["actor"], format!("client {}", minted.client_id));
+    assert_eq!(uses[0]["target"], minted.client_id);
+    assert!(uses[0]["reason"].as_str().unwrap().starts_with("emergency until 2026-"), "{uses:?}");
     let metrics = h.metrics().await;
     for line in [
+        "portcullis_armed_role_armings_total{role=\"emergency\"} 2",
         "portcullis_armed_role_uses_total{role=\"emergency\"} 3",
         "portcullis_armed_role_lapses_total{role=\"emergency\"} 1",
     ] {
