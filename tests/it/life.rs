@@ -124,6 +124,7 @@ async fn an_armed_role_works_for_its_minutes() {
     assert!(disarmed.is_closed().await);
     assert_eq!(h.ask("DELETE", CLEAR, Some(&token)).await.0, 403);
 
+    h.clock.advance(Duration::from_secs(1));
     h.admin("POST", &of(&minted, "/arm"), arm).await;
     let mut lapsed = upload(&h, "DELETE", CLEAR, &token).await;
     open_streams(&h, &minted, 2).await;
