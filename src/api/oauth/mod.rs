@@ -32,6 +32,7 @@ use crate::domain::{AccountId, ClientId};
 use crate::metrics::Metrics;
 use crate::service::Context;
 use error::Refusal;
+pub use paths::resource_metadata;
 use paths::{Endpoint, Found, PathTable};
 use token::Outcomes;
 
