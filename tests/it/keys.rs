@@ -39,7 +39,7 @@ async fn a_revoked_key_takes_its_tokens_and_streams_with_it() {
     assert!(cut.is_closed().await);
     h.upstream.wait_for_streams(1).await;
     for _ in 0..2 {
-        assert_eq!(published(&h).await, [next.clone()]);
+        assert_eq!(published(&h).await, std::slice::from_ref(&next));
         assert_eq!(h.ask("GET", "/any/acme/x", Some(&old)).await.0, 401);
         assert_eq!(h.ask("GET", "/any/acme/x", Some(&kept)).await.0, 200);
         let again = h.admin("POST", &path, json!({ "reason": "again" })).await;

@@ -81,7 +81,12 @@ async fn secrets_overlap_and_each_dies_with_its_own_tokens() {
     let (status, receipt) = h.admin("DELETE", &of(&old, "/secrets/1"), json!(null)).await;
     assert_eq!((status, &receipt["streams_closed"]), (200, &json!(1)), "{receipt}");
     assert!(cut.is_closed().await);
+    // Another change in between: the receipt is still the first one.
+    h.admin("PATCH", &of(&old, ""), json!({ "name": "other" })).await;
+    assert_eq!(h.admin("DELETE", &of(&old, "/secrets/1"), json!(null)).await, (200, receipt));
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&old_token)).await.0, 401);
+    let line = h.logged(|line| line["route"] == "oauth.token").await;
+    assert_eq!((&line["client_id"], &line["account"]), (&json!(old.client_id), &json!("acme")));
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&new_token)).await.0, 200);
     assert_eq!((h.try_trade(&old).await.0, h.try_trade(&new).await.0), (400, 200));
     let (_, impact) = h.admin("GET", &of(&old, "/impact"), json!(null)).await;

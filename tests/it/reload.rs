@@ -225,6 +225,28 @@ async fn through_the_admin_port_it_answers_what_came_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_answers_itself_is_explained_as_that() {
+    let h = Harness::start().await;
+    for (url, endpoint) in [
+        ("/oauth2/token", "oauth.token"),
+        ("/acme/token?x=1", "oauth.token"),
+        ("/.well-known/jwks.json", "oauth.jwks"),
+        ("/token", "oauth.token_info"),
+    ] {
+        let (_, told) =
+            h.admin("POST", "/v1/explain", json!({ "method": "GET", "url": url })).await;
+        assert_eq!(
+            (&told["decision"], &told["endpoint"]),
+            (&json!("local"), &json!(endpoint)),
+            "{url}"
+        );
+    }
+    let (_, told) =
+        h.admin("POST", "/v1/explain", json!({ "method": "GET", "url": "/none" })).await;
+    assert_eq!((&told["decision"], &told["reason"]), (&json!("deny"), &json!("no_route")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_file_there_is_nothing_to_read_again() {
     let h = Harness::start().await;
     let (status, told) = h.admin("POST", "/v1/reload", Value::Null).await;

@@ -22,7 +22,8 @@ use crate::api::session::COOKIE;
         title = "Portcullis admin API",
         description = "Mints, finds and revokes credentials. Every call but /healthz, /readyz, \
             /openapi.json and POST /v1/session takes an admin key, or the cookie of a session. Roles: viewer reads; admin also mints and revokes; \
-            super-admin also manages administrators."
+            super-admin also manages administrators, signing keys and the configuration. \
+            x-required-role says the least role of each call, or none."
     ),
     paths(
         credentials::mint, credentials::list, credentials::show,

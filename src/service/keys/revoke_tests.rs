@@ -46,7 +46,7 @@ async fn the_active_key_and_its_tokens_die_and_another_signs() {
     assert!(memory.revoked.check(&token, world.ctx.now()).is_err(), "verified before, dead now");
     let new = signing(&world);
     assert_ne!(new, old);
-    assert_eq!(published(&world), [new.clone()]);
+    assert_eq!(published(&world), std::slice::from_ref(&new));
     assert!(check(&world, world.token(&issued).expose()).is_ok());
     let (trail, _) = memory.trail.list(None, 1, |_| true);
     let entry = &trail[0].1;
