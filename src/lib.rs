@@ -70,7 +70,7 @@
 //!
 //! # The walk of a change
 //!
-//! 1. `api` proves who asks and calls a use case of `service`.
+//! 1. `api` proves who asks (one gate, one list of roles) and calls a use case of `service`.
 //! 2. The use case builds a `Change`, guards and ops, with its audit entry in it,
 //!    and calls `store.commit`: the only door.
 //! 3. The engine groups changes; one thread writes, flushes, syncs sled's file and
@@ -106,7 +106,9 @@
 //! 12. Metric labels come from closed sets. `Reason`, `CutReason`, `method_label`;
 //!     routes and upstreams are named by the configuration.
 //! 13. A reload takes effect or changes nothing. `Snapshot` and `EdgeSettings` are
-//!     immutable and swapped, after all that can fail.
+//!     immutable and swapped, after all that can fail; then what runs on a right
+//!     that is gone is cut (`policy::Ground::holds`), and what registers later is
+//!     judged again: `what_loses_its_right_is_cut_and_the_rest_lives_on`.
 //! 14. Every request is judged, whatever its shape.
 //!     `an_upgrade_header_changes_nothing_in_judging`,
 //!     `the_second_request_of_a_connection_is_judged_anew`.
@@ -114,6 +116,9 @@
 //!     `tests/layering.rs`.
 //! 16. No `unwrap`, `expect`, indexing or panic outside tests, no `unsafe`, no
 //!     `#[allow]`. The lints in `Cargo.toml`, `tests/layering.rs`.
+//! 17. Who may call what on the admin port stands in one list, `api::admin::calls`:
+//!     its gate enforces it, the description tells it, and `tests/it/roles.rs` tries
+//!     every call with every role.
 //!
 //! # Where the first plan was left, and why
 //!

@@ -1,5 +1,6 @@
-//! The proof of who calls. A handler takes it as an argument, so one that
-//! forgets to ask for it does not have it: what it hands to a use case.
+//! The proof of who calls. The gate of the admin port finds out; a handler takes
+//! the proof as an argument, so one that forgets to ask for it does not have it:
+//! what it hands to a use case.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,9 +31,13 @@ macro_rules! proof {
 
             async fn from_request_parts(
                 parts: &mut Parts,
-                shared: &Shared,
+                _: &Shared,
             ) -> Result<Self, ApiError> {
-                authenticate(parts, shared, $role).map($type)
+                // The gate put it there; without one nobody calls.
+                let actor = parts.extensions.get::<Actor>();
+                let actor = actor.ok_or_else(|| ApiError::unauthorized(false))?;
+                enough(actor.role(), $role)?;
+                Ok($type(actor.clone()))
             }
         }
     };
@@ -77,14 +82,21 @@ pub(crate) fn know(
     })
 }
 
-fn authenticate(parts: &Parts, shared: &Shared, needed: AdminRole) -> Result<Actor, ApiError> {
+fn enough(role: AdminRole, needed: AdminRole) -> Result<(), ApiError> {
+    if role < needed { Err(ApiError::forbidden(needed.as_str())) } else { Ok(()) }
+}
+
+/// Who calls, if that is somebody with at least this role.
+pub(crate) fn authenticate(
+    parts: &Parts,
+    shared: &Shared,
+    needed: AdminRole,
+) -> Result<Actor, ApiError> {
     let admin = match by_key(parts, shared) {
         Some(admin) => admin?,
         None => by_session(parts, shared)?,
     };
-    if admin.role < needed {
-        return Err(ApiError::forbidden(needed.as_str()));
-    }
+    enough(admin.role, needed)?;
     let actor = Actor::administrator(&admin);
     Ok(match source(parts) {
         Some(address) => actor.calling_from(address),

@@ -13,10 +13,14 @@ use axum::http::StatusCode;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use crate::domain::parse_duration;
 use crate::service::FieldFault;
+
+/// How long a body may take, however it dribbles in.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The fields that are left to be read, and what was wrong with the others.
 pub(crate) struct Fields {
@@ -28,7 +32,12 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+        let read = timeout(DEADLINE, Bytes::from_request(request, state)).await;
+        let read = read.map_err(|_| {
+            let text = "The body did not come within 10 seconds.";
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", text).closing()
+        })?;
+        let body = read.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 let text = "The body is longer than 64 KiB.";
                 return ApiError::new(rejection.status(), "content_too_large", text);
@@ -36,6 +45,20 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             ApiError::broken("The body could not be read.")
         })?;
         Fields::parse(&body)
+    }
+}
+
+/// No body, or a JSON object without fields: what a call takes that needs none.
+pub(crate) struct NoFields;
+
+impl<S: Send + Sync> FromRequest<S> for NoFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if axum::body::HttpBody::is_end_stream(request.body()) {
+            return Ok(NoFields);
+        }
+        Fields::from_request(request, state).await?.finish(Vec::new()).map(|()| NoFields)
     }
 }
 

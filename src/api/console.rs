@@ -58,6 +58,11 @@ files! {
     "/console/admins.js" SCRIPT "admins.js",
 }
 
+/// Whether the path is that of a file here.
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|(known, _, _)| *known == path)
+}
+
 /// All files of the console.
 pub(super) fn console<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.iter().fold(Router::new(), |router, &(path, kind, content)| {

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::keys::RotateError;
+use crate::service::keys::{KeyRevokeError, RotateError};
 use crate::service::{
     AdminError, ChangeError, ExplainError, FieldFault, IssueError, RevokeError, UpdateError,
 };
@@ -28,8 +28,16 @@ struct Failure {
     code: &'static str,
     public: String,
     internal: Option<String>,
-    fields: Vec<FieldFault>,
+    fields: Vec<Located>,
     headers: HeaderMap,
+}
+
+/// A field that is not valid, with its line where it stands in a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) field: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) message: String,
 }
 
 /// The body of every failed call.
@@ -58,6 +66,9 @@ pub(crate) struct FieldBody<'a> {
     /// What it must be.
     #[schema(example = "must lie in the future")]
     message: &'a str,
+    /// The line of the file that it stands on, if it stands in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
 }
 
 impl ApiError {
@@ -79,6 +90,11 @@ impl ApiError {
     fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
         self.0.headers.insert(name, HeaderValue::from_static(value));
         self
+    }
+
+    /// The connection is of no use after it.
+    pub(crate) fn closing(self) -> Self {
+        self.with(header::CONNECTION, "close")
     }
 
     /// 400: the body is not what JSON may be.
@@ -139,8 +155,24 @@ impl ApiError {
     pub(crate) fn fields(fields: Vec<FieldFault>) -> Self {
         let text = "Some fields are not valid; see fields.";
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", text);
-        error.0.fields = fields;
+        let located = |FieldFault { field, message }| Located { field, line: None, message };
+        error.0.fields = fields.into_iter().map(located).collect();
         error
+    }
+
+    /// 422: a configuration that can't be taken on.
+    pub(crate) fn configuration(faults: Vec<Located>) -> Self {
+        let text = "The configuration is refused, and all stays as it was; see fields.";
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", text);
+        error.0.fields = faults;
+        error
+    }
+
+    /// 503: others come first, or it is ending.
+    pub(crate) fn busy() -> Self {
+        let text = "The gateway is ending, or busy with the same thing. Nothing was changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+            .with(header::RETRY_AFTER, RETRY_AFTER)
     }
 
     /// 500: our fault; what it was is for the log.
@@ -171,7 +203,11 @@ impl ApiError {
             fields: failure
                 .fields
                 .iter()
-                .map(|fault| FieldBody { field: &fault.field, message: &fault.message })
+                .map(|fault| FieldBody {
+                    field: &fault.field,
+                    message: &fault.message,
+                    line: fault.line,
+                })
                 .collect(),
         };
         (failure.status, failure.headers.clone(), axum::Json(body)).into_response()
@@ -269,6 +305,15 @@ impl From<RotateError> for ApiError {
             ),
             RotateError::Make(error) => Self::internal(error),
             RotateError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyRevokeError> for ApiError {
+    fn from(error: KeyRevokeError) -> Self {
+        match error {
+            KeyRevokeError::Revoke(error) => error.into(),
+            KeyRevokeError::Make(error) => Self::internal(error),
         }
     }
 }

@@ -33,17 +33,20 @@ impl RequestIds {
     }
 }
 
-/// Puts the frame round a finished router. Request ids begin with `start`.
-pub(super) fn framed(router: Router, start: u64) -> Router {
-    let ids = Arc::new(RequestIds { start, count: AtomicU64::new(0) });
+/// Adds what is answered where nothing is served.
+pub(super) fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(|| async { ApiError::not_found("Nothing is served at this address.") })
         .method_not_allowed_fallback(|| async {
             let text = "This method is not served at this address; see Allow.";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(ids, frame))
+}
+
+/// Puts the frame round a finished router. Request ids begin with `start`.
+pub(super) fn framed(router: Router, start: u64) -> Router {
+    let ids = Arc::new(RequestIds { start, count: AtomicU64::new(0) });
+    router.layer(DefaultBodyLimit::max(MAX_BODY)).layer(from_fn_with_state(ids, frame))
 }
 
 async fn frame(State(ids): State<Arc<RequestIds>>, request: Request, next: Next) -> Response {

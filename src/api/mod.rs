@@ -16,7 +16,9 @@ mod query;
 mod readiness;
 mod session;
 
-pub use admin::{admin_router, explanation, openapi};
+pub use admin::{
+    ConfigFault, ReloadOrder, Reloaded, Reloads, Unchanged, admin_router, explanation, openapi,
+};
 pub use ops::ops_router;
 pub use readiness::Readiness;
 pub(crate) use session::COOKIE as SESSION_COOKIE;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
-use super::frame::framed;
+use super::frame::{framed, with_fallbacks};
 use super::readiness::{Readiness, ReadyBody};
 use crate::metrics::Metrics;
 
@@ -40,7 +40,7 @@ pub fn ops_router(
             Err(error) => ApiError::internal(error).into_response(),
         })
     };
-    framed(health(readiness).route("/metrics", get(render)), 0)
+    framed(with_fallbacks(health(readiness).route("/metrics", get(render))), 0)
 }
 
 /// What both ports answer to whoever asks.

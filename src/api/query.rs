@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use crate::service::FieldFault;
@@ -30,6 +31,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let mut params = Params { left: BTreeMap::new(), faults: Vec::new() };
         let query = parts.uri.query().unwrap_or_default();
+        // Pairs are parted by ASCII: what is no UTF-8 as a whole isn't in a part.
+        if percent_decode_str(query).decode_utf8().is_err() {
+            return Err(ApiError::broken("The query must be UTF-8, percent-encoded."));
+        }
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if params.left.insert(name.to_string(), value.into_owned()).is_some() {
                 params.fault(&name, "must stand only once");

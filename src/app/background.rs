@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, keep_usage, keys, lapse, retire_unused, sweep};
+use crate::service::{Context, keep_usage, keys, lapse, note_uses, retire_unused, sweep};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
@@ -54,8 +54,9 @@ pub(super) async fn keep_usage_again_and_again(context: Arc<Context>) {
     }
 }
 
-/// Nothing depends on it but what people are shown.
+/// Nothing that is judged depends on it.
 pub(super) async fn keep(context: &Context) {
+    note_uses(context).await;
     if let Err(error) = keep_usage(context).await {
         tracing::warn!(%error, "last uses were not written; they will be next time");
     }
@@ -66,6 +67,7 @@ pub(super) async fn keep(context: &Context) {
 pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metrics) {
     loop {
         tokio::time::sleep(LAPSE_EVERY).await;
+        note_uses(&context).await;
         for role in lapse(&context).await {
             metrics.armed_role_lapses.with_label_values(&[role.as_str()]).inc();
         }
@@ -96,8 +98,13 @@ pub(super) fn gather(
     let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     Arc::new(move || {
         let memory = &context.memory;
-        let sizes =
-            [("token", memory.revoked.token_count()), ("cut_off", memory.revoked.cut_off_count())];
+        let revoked = &memory.revoked;
+        let sizes = [
+            ("token", revoked.token_count()),
+            ("credential", revoked.credential_count()),
+            ("cut_off", revoked.cut_off_count()),
+            ("key", revoked.key_count()),
+        ];
         for (kind, size) in sizes {
             metrics.revocation_set_size.with_label_values(&[kind]).set(gauge(size));
         }

@@ -2,10 +2,11 @@
 
 mod background;
 mod parts;
+mod ports;
 mod seal_file;
 mod start;
 mod state;
 
 pub use parts::not_built;
-pub use start::{Means, Running, StartError, start};
+pub use start::{Means, Running, StartError, TakenOn, start};
 pub use state::Offline;

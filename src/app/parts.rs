@@ -12,7 +12,7 @@ use crate::config::{
 use crate::edge::{AuthorizationPolicy, EdgeParts, EdgeSettings, Mount, UpstreamSettings};
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
-use crate::service::{Context, Minting};
+use crate::service::{Context, Minting, OwnPaths};
 use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 
 /// What the configuration asks for and this version does not do. Nothing is
@@ -68,6 +68,14 @@ pub(super) fn minting(oauth: &Oauth) -> Minting {
         max_token_ttl: oauth.max_token_ttl,
         token_rate: oauth.token_rate,
         clock_skew: oauth.clock_skew,
+        own_paths: OwnPaths::new(endpoints(&oauth_paths(oauth))),
+    }
+}
+
+fn oauth_paths(oauth: &Oauth) -> OauthPaths {
+    OauthPaths {
+        token: oauth.token_paths.iter().map(|path| path.template().to_owned()).collect(),
+        info: oauth.token_info_path.clone(),
     }
 }
 
@@ -97,10 +105,7 @@ pub(super) async fn edge_settings(
     context: &Arc<Context>,
     metrics: &Metrics,
 ) -> Result<EdgeSettings, StartError> {
-    let paths = OauthPaths {
-        token: oauth.token_paths.iter().map(|path| path.template().to_owned()).collect(),
-        info: oauth.token_info_path.clone(),
-    };
+    let paths = oauth_paths(oauth);
     let owned = endpoints(&paths);
     let mount = Mount::new(Box::new(owned), router(Arc::clone(context), &paths, metrics.clone()));
     let mut resolved = Vec::with_capacity(upstreams.len());

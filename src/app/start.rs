@@ -6,9 +6,10 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::background::{
@@ -16,13 +17,16 @@ use super::background::{
     sweep_again_and_again, tend_keys,
 };
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::ports::{self, Heads};
 use super::seal_file::SealFileError;
 use super::state::{blocking, context, load, open_store};
-use crate::api::{Readiness, admin_router, ops_router};
+use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
 use crate::edge::{DataPlane, bind};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
+use crate::policy::Snapshot;
+use crate::revocation::CutReason;
 use crate::service::{Actor, Context, LoadError, create_admin, keys};
 use crate::store::{OpenError, Store};
 use crate::token::SealError;
@@ -115,7 +119,18 @@ pub struct Running {
     log: Arc<AccessLog>,
     serving: JoinHandle<()>,
     beside: JoinSet<()>,
+    reloads: Reloads,
+    generation: AtomicU64,
     stop_beside: watch::Sender<bool>,
+}
+
+/// A configuration that was taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenOn {
+    /// How many configurations there were, the one of the start included.
+    pub generation: u64,
+    /// How many requests and streams lost the right that they ran on.
+    pub streams_closed: usize,
 }
 
 /// Starts a gateway on the current runtime.
@@ -190,20 +205,13 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
     let (state, counters) = (Arc::clone(&context), metrics.clone());
-    let admin_app = admin_router(state, readiness.clone(), counters, Arc::clone(&gather));
+    let reloads = Reloads::default();
+    let admin_app =
+        admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
+    let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
-        let mut stopped = stop_beside.subscribe();
-        beside.spawn(async move {
-            let end = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            let app = app.into_make_service_with_connect_info::<SocketAddr>();
-            let served = axum::serve(listener, app).with_graceful_shutdown(end).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "a listener ended");
-            }
-        });
+        beside.spawn(ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
     beside.spawn(tend_keys(Arc::clone(&context)));
@@ -231,6 +239,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         log,
         serving,
         beside,
+        reloads,
+        generation: AtomicU64::new(1),
         stop_beside,
     })
 }
@@ -248,11 +258,11 @@ async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
 impl Running {
     /// Takes a new configuration on: routes, roles, upstreams, limits, token
     /// lives. Addresses, the store and threads stay as they are. Requests under
-    /// way end as they began.
+    /// way end as they began, but for those that run on a right that is gone.
     ///
     /// # Errors
     /// When it can't be taken on; then all stays as it was.
-    pub async fn reload(&self, config: Config) -> Result<(), StartError> {
+    pub async fn reload(&self, config: Config) -> Result<TakenOn, StartError> {
         let outcome = self.try_reload(config).await;
         let word = if outcome.is_ok() { "ok" } else { "refused" };
         self.counters.config_reloads.with_label_values(&[word]).inc();
@@ -264,7 +274,12 @@ impl Running {
         self.counters.config_reloads.with_label_values(&["refused"]).inc();
     }
 
-    async fn try_reload(&self, config: Config) -> Result<(), StartError> {
+    /// Wishes for a reload that come through the admin port, from now on.
+    pub fn reload_orders(&self) -> mpsc::Receiver<ReloadOrder> {
+        self.reloads.listen()
+    }
+
+    async fn try_reload(&self, config: Config) -> Result<TakenOn, StartError> {
         refuse_what_is_not_built(&config)?;
         let settings = edge_settings(
             &config.server,
@@ -274,7 +289,8 @@ impl Running {
             &self.counters,
         )
         .await?;
-        let keys = Arc::clone(self.context.world.load().keys());
+        let before = self.context.world.load_full();
+        let keys = Arc::clone(before.keys());
         let new = Arc::new(snapshot(&config.oauth, config.roles, config.routes, keys));
         self.plane.reload(settings);
         self.context.minting.store(Arc::new(minting(&config.oauth)));
@@ -286,7 +302,20 @@ impl Running {
                 Arc::new(new.with_keys(Arc::clone(old.keys())))
             }
         });
-        Ok(())
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(TakenOn { generation, streams_closed: self.cut_what_lost_its_right(&before) })
+    }
+
+    /// What comes later than this is judged by the new world.
+    fn cut_what_lost_its_right(&self, before: &Snapshot) -> usize {
+        let memory = &self.context.memory;
+        let world = self.context.world.load();
+        let (old, new) = (before.expectations(), world.expectations());
+        let strangers = old.issuer != new.issuer || old.audience != new.audience;
+        memory.streams.cut_any(CutReason::Narrowed, |client, live| {
+            let standing = memory.revoked.standing(client);
+            strangers || !standing.is_some_and(|standing| live.holds(&standing))
+        })
     }
 
     /// Ends it: not ready, drain, write what waits, let go of everything.

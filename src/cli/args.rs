@@ -48,7 +48,8 @@ pub(super) enum Command {
     /// the admin port
     #[command(subcommand)]
     Admin(Admin),
-    /// List and rotate the keys that tokens are signed with, through the admin port
+    /// List, rotate and revoke the keys that tokens are signed with, through the
+    /// admin port
     #[command(subcommand)]
     Key(Key),
     /// Mint, find, suspend and revoke credentials, through the admin port
@@ -69,6 +70,12 @@ pub(super) enum Command {
         /// With --once: print the story as JSON
         #[arg(long, requires = "once")]
         json: bool,
+    },
+    /// Have a running gateway read its configuration again, through the admin port
+    #[command(after_help = examples::RELOAD)]
+    Reload {
+        #[command(flatten)]
+        port: Port,
     },
     /// Print the OpenAPI description of the admin port, as JSON
     #[command(after_help = examples::OPENAPI)]
@@ -161,6 +168,18 @@ pub(super) enum Key {
         /// How long it is published before it signs, such as 10m; 0s for at once
         #[arg(long, value_name = "TIME")]
         activate_after: Option<String>,
+        #[command(flatten)]
+        port: Port,
+    },
+    /// Revoke one that somebody else may know: it and all tokens that it signed
+    #[command(after_help = examples::KEY_REVOKE)]
+    Revoke {
+        /// Its name, as "key list" prints it
+        #[arg(value_name = "KID")]
+        kid: String,
+        /// Why, for the trail
+        #[arg(long)]
+        reason: String,
         #[command(flatten)]
         port: Port,
     },
@@ -286,6 +305,8 @@ mod tests {
             "portcullis audit verify --json",
             "portcullis key list",
             "portcullis key rotate --algorithm ES256 --activate-after 10m",
+            "portcullis key revoke KID --reason R --json",
+            "portcullis reload --json",
             "portcullis admin list --limit 3",
             "portcullis admin remove alice",
             "portcullis demo",
@@ -305,7 +326,7 @@ mod tests {
         for (line, kind) in [
             ("portcullis", Help),
             ("portcullis serve", Missing),
-            ("portcullis reload", InvalidSubcommand),
+            ("portcullis unload", InvalidSubcommand),
             ("portcullis explain --config F --method GET", Missing),
             ("portcullis admin create --config F --name N --role root", InvalidValue),
             ("portcullis credential create --name N", Missing),

@@ -142,6 +142,26 @@ Tokens that are out need not be renewed. Environment: PORTCULLIS_ADMIN_KEY.
 Example:
   portcullis credential arm 0b9f… --role library-cleaner --for 15m";
 
+pub(super) const RELOAD: &str = "\
+The file that the gateway was started with, all of it or nothing, as SIGHUP does. Takes a
+super-admin's key. Faults are named with their keys and lines, and so is what can't change
+without a restart. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis check --config portcullis.toml && portcullis reload
+
+Exit codes: 0 taken on; 1 refused or unreachable; 2 a usage fault";
+
+pub(super) const KEY_REVOKE: &str = "\
+For a key that somebody else may know. Takes a super-admin's key. When the receipt is there,
+every token that the key signed is dead, open streams on them are cut, and a new key signs.
+It can't be undone; \"rotate\" is the gentle way. Environment: PORTCULLIS_ADMIN_KEY.
+
+Example:
+  portcullis key revoke vX3l… --reason 'the backup was stolen'
+
+Exit codes: 0 revoked; 1 refused or unreachable; 2 a usage fault";
+
 pub(super) const CREDENTIAL_REVOKE: &str = "\
 When the receipt is there, it is on disk for good and holds for every request from then on.
 It can't be undone; \"suspend\" can. Environment: PORTCULLIS_ADMIN_KEY.

@@ -25,8 +25,9 @@ pub(super) fn explain(args: &args::Explain) -> Outcome {
     } else {
         out::answer(words(&args.method, &args.url, &explanation));
     }
-    let allowed = explanation.get("decision").and_then(Value::as_str) == Some("allow");
-    Ok(if allowed { DONE } else { FAILED })
+    // What the gateway answers by itself is denied to nobody.
+    let denied = explanation.get("decision").and_then(Value::as_str) == Some("deny");
+    Ok(if denied { FAILED } else { DONE })
 }
 
 fn find(config: Config, args: &args::Explain, token: Option<&str>) -> anyhow::Result<Value> {
@@ -107,7 +108,15 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
             text(step, "found").unwrap_or_default()
         ));
     }
-    if text(explanation, "decision").as_deref() == Some("allow") {
+    let decision = text(explanation, "decision");
+    if decision.as_deref() == Some("local") {
+        let endpoint = text(explanation, "endpoint").unwrap_or_default();
+        lines.push(format!(
+            "local: the gateway answers this itself ({endpoint}); no route, no upstream"
+        ));
+        return lines.join("\n");
+    }
+    if decision.as_deref() == Some("allow") {
         let upstream = text(explanation, "upstream").unwrap_or_default();
         lines.push(format!("allow: it goes to the upstream {upstream}"));
         return lines.join("\n");

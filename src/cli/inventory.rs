@@ -1,9 +1,11 @@
 //! What a configuration holds, to tell what a new one changes.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::check::count;
 use crate::config::Config;
+use crate::domain::SecretText;
 
 type Named = BTreeMap<String, String>;
 
@@ -62,36 +64,50 @@ impl Inventory {
                 ("metrics.listen", config.metrics.listen.to_string()),
                 ("store", format!("{:?}", config.store)),
                 ("oauth.algorithm", format!("{:?}", oauth.algorithm)),
+                ("oauth.signing_key_file", hash(oauth.signing_key.as_ref())),
+                ("server.limits.connections", server.limits.connections.to_string()),
             ],
         }
     }
 
-    /// From now on this is what runs; what waits for a restart goes on waiting.
+    /// From now on this is what runs.
     pub(super) fn take_on(&mut self, new: Inventory) {
-        self.parts = new.parts;
+        *self = new;
     }
 
-    /// What `new` changes, in words, and the keys that wait for a restart.
-    pub(super) fn changes(&self, new: &Inventory) -> (String, Vec<&'static str>) {
-        let mut words = Vec::new();
+    /// The keys that `new` changes and that only a restart can change.
+    pub(super) fn fixed_changes(&self, new: &Inventory) -> Vec<&'static str> {
+        let changed = self.fixed.iter().zip(&new.fixed).filter(|(old, new)| old != new);
+        changed.map(|(old, _)| old.0).collect()
+    }
+
+    /// What `new` changes: counted, in words, and each by its name.
+    pub(super) fn changes(&self, new: &Inventory) -> (String, Vec<String>) {
+        let (mut words, mut names) = (Vec::new(), Vec::new());
         for ((what, old), (_, new)) in self.parts.iter().zip(&new.parts) {
-            let added = new.keys().filter(|name| !old.contains_key(*name)).count();
-            let removed = old.keys().filter(|name| !new.contains_key(*name)).count();
-            let changed = new
-                .iter()
-                .filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now))
-                .count();
-            let counts = [(added, "added"), (removed, "removed"), (changed, "changed")];
-            for (number, verb) in counts.into_iter().filter(|(number, _)| *number > 0) {
-                words.push(format!("{} {verb}", count(number, what)));
+            let added: Vec<_> = new.keys().filter(|name| !old.contains_key(*name)).collect();
+            let removed: Vec<_> = old.keys().filter(|name| !new.contains_key(*name)).collect();
+            let other =
+                new.iter().filter(|(name, now)| old.get(*name).is_some_and(|was| was != *now));
+            let changed: Vec<_> = other.map(|(name, _)| name).collect();
+            let lists = [(added, "added"), (removed, "removed"), (changed, "changed")];
+            for (list, verb) in lists.into_iter().filter(|(list, _)| !list.is_empty()) {
+                words.push(format!("{} {verb}", count(list.len(), what)));
+                names.extend(list.into_iter().map(|name| format!("{what} {name:?} {verb}")));
             }
         }
         if words.is_empty() {
             words.push("nothing changed but, perhaps, secrets".to_owned());
         }
-        let waiting = self.fixed.iter().zip(&new.fixed).filter(|(old, new)| old != new);
-        (words.join(", "), waiting.map(|(old, _)| old.0).collect())
+        (words.join(", "), names)
     }
+}
+
+/// Tells one secret from another without showing it.
+fn hash(secret: Option<&SecretText>) -> String {
+    let mut hasher = DefaultHasher::new();
+    secret.map(SecretText::expose).hash(&mut hasher);
+    format!("{:x}", hasher.finish())
 }
 
 #[cfg(test)]
@@ -112,8 +128,9 @@ mod tests {
             .replace("\"campaign.read\"]", "\"campaign.look\"]")
             .replace("token_ttl = \"12h\"", "token_ttl = \"6h\"")
             .replace("127.0.0.1:8081", "127.0.0.1:8091");
-        let (words, waiting) = old.changes(&of(&new));
+        let (words, names) = old.changes(&of(&new));
         assert_eq!(words, "1 route added, 1 route removed, 1 role changed, 1 setting changed");
-        assert_eq!(waiting, ["admin.listen"]);
+        assert!(names.contains(&"route \"health\" added".to_owned()), "{names:?}");
+        assert_eq!(old.fixed_changes(&of(&new)), ["admin.listen"]);
     }
 }

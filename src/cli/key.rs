@@ -1,9 +1,9 @@
-//! `key`, and the commands of `admin` that go through the admin port.
+//! `key`, `reload`, and the commands of `admin` that go through the admin port.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{Key, Page, Port};
-use super::credential::{show, show_list};
+use super::credential::{receipt, receipt_words, show, show_list};
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::{AdminPort, segment};
@@ -32,7 +32,39 @@ pub(super) fn key(command: &Key) -> Outcome {
             out::note("it is published now; \"key list\" says when it signs and the old one goes");
             Ok(DONE)
         }
+        Key::Revoke { kid, reason, port } => {
+            let path = format!("/v1/keys/{}/revoke", segment(kid));
+            let admin = AdminPort::from_env(&port.admin_url)?;
+            let receipt = receipt(admin.post(&path, &json!({"reason": reason}))?)?;
+            show(port, &receipt, || {
+                format!(
+                    "the key is revoked for good, with all tokens that it signed ({})",
+                    receipt_words(&receipt)
+                )
+            });
+            out::note("clients must ask for new tokens; \"key list\" shows the key that signs now");
+            Ok(DONE)
+        }
     }
+}
+
+/// `reload`
+pub(super) fn reload(port: &Port) -> Outcome {
+    let told = AdminPort::from_env(&port.admin_url)?.post("/v1/reload", &json!({}))?;
+    show(port, &told, || {
+        let number = |key: &str| told.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let changed = told.get("changed").and_then(Value::as_array).into_iter().flatten();
+        let mut lines = vec![format!(
+            "taken on as configuration number {}; {} streams lost their right and were cut",
+            number("generation"),
+            number("streams_closed")
+        )];
+        lines.extend(
+            changed.filter_map(Value::as_str).map(|what| format!("  {}", out::plain(what))),
+        );
+        lines.join("\n")
+    });
+    Ok(DONE)
 }
 
 /// `admin list`

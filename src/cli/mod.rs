@@ -19,19 +19,22 @@ mod key;
 mod logging;
 mod out;
 mod port;
+mod reload;
 mod serve;
 mod stdin;
 mod table;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
 use failure::{DONE, Outcome};
 
 /// Runs the command of this process's arguments. Returns the exit code.
 pub fn run() -> i32 {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches();
+    let parsed = parsed.and_then(|all| Ok((Arguments::from_arg_matches(&all)?, wants_json(&all))));
+    let (arguments, json) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version come this way too, for standard output and with 0.
             let _ = error.print();
@@ -41,10 +44,20 @@ pub fn run() -> i32 {
     match dispatch(&arguments.command) {
         Ok(code) => i32::from(code),
         Err(error) => {
-            out::note(failure::words(&error));
+            if json {
+                out::note(failure::json(&error));
+            } else {
+                out::note(failure::words(&error));
+            }
             i32::from(failure::code(&error))
         }
     }
+}
+
+/// Whether the command was given `--json`, wherever it stands.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let here = matches.try_get_one::<bool>("json").ok().flatten().copied();
+    here.unwrap_or(false) || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }
 
 fn dispatch(command: &Command) -> Outcome {
@@ -58,6 +71,7 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Token(command) => credential::token(command),
         Command::Audit(command) => credential::audit(command),
         Command::Demo { once, json } => demo::demo(*once, *json),
+        Command::Reload { port } => key::reload(port),
         Command::Openapi => {
             out::answer(crate::api::openapi());
             Ok(DONE)

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::failure::Usage;
+use super::failure::{Refused, Usage};
 use super::out::plain;
 use crate::domain::{AdminKey, SecretText};
 
@@ -171,7 +171,10 @@ impl AdminPort {
         })?;
         match answer.status {
             200..=299 => Ok(answer.body),
-            _ => bail!(refusal(&answer)),
+            status => {
+                let words = refusal(&answer);
+                Err(Refused { status, body: answer.body, words }.into())
+            }
         }
     }
 }
@@ -200,7 +203,9 @@ fn refusal(answer: &Answer) -> String {
                 let part = |key: &str| fault.get(key).and_then(Value::as_str).map(plain);
                 let field = part("field").unwrap_or_default();
                 let why = part("message").unwrap_or_else(|| plain(&fault.to_string()));
-                words.push_str(&format!("\n  {field}: {why}"));
+                let line = fault.get("line").and_then(Value::as_u64);
+                let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                words.push_str(&format!("\n  {line}{field}: {why}"));
             }
         }
         _ => {}

@@ -11,10 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check::{count, counts};
 use super::failure::{DONE, FAILED, Outcome, Usage};
 use super::inventory::Inventory;
+use super::reload::reload;
 use super::{logging, out};
 use crate::app::{Means, Running, StartError, start};
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
+use crate::service::Actor;
 
 /// `serve …`
 pub(super) fn serve(file: &Path) -> Outcome {
@@ -103,9 +105,22 @@ async fn run(file: &Path, config: Config) -> Outcome {
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
     let running = start(config, means(Box::new(log))).await.map_err(start_error)?;
     out::note(card.words(&running));
-    while signals.next().await == Asked::Reload {
-        reload(file, &running, &mut inventory).await;
+    let mut orders = running.reload_orders();
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                Asked::Reload => {
+                    let _ = reload(file, &running, &mut inventory, &Actor::gateway()).await;
+                }
+            },
+            Some(order) = orders.recv() => {
+                let outcome = reload(file, &running, &mut inventory, &order.by).await;
+                let _ = order.reply.send(outcome);
+            }
+        }
     }
+    drop(orders);
     out::note(
         "ending: not ready any more, waiting for requests in flight; a second signal ends at once",
     );
@@ -119,40 +134,6 @@ async fn run(file: &Path, config: Config) -> Outcome {
             Ok(FAILED)
         }
     }
-}
-
-async fn reload(file: &Path, running: &Running, inventory: &mut Inventory) {
-    let path = file.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
-    let config = match loaded {
-        Ok(Ok(config)) => config,
-        Ok(Err(errors)) => {
-            running.reload_refused();
-            return refused(file, &errors, count(errors.faults().len(), "fault"));
-        }
-        Err(error) => {
-            running.reload_refused();
-            return refused(file, &error, "it could not be read".to_owned());
-        }
-    };
-    let new = Inventory::of(&config);
-    let warnings = config.warnings.clone();
-    if let Err(error) = running.reload(config).await {
-        return refused(file, &error, "it can't be taken on".to_owned());
-    }
-    let (words, waiting) = inventory.changes(&new);
-    for warning in &warnings {
-        tracing::warn!("{}", warning.at(file));
-    }
-    tracing::info!("{} is taken on: {words}", file.display());
-    if !waiting.is_empty() {
-        tracing::warn!("these keys changed and wait for a restart: {}", waiting.join(", "));
-    }
-    inventory.take_on(new);
-}
-
-fn refused(file: &Path, error: &dyn std::fmt::Display, why: String) {
-    tracing::error!("{} is refused ({why}); all stays as it was\n{error}", file.display());
 }
 
 /// What a person sees when it has started.

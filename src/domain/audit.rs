@@ -27,6 +27,8 @@ pub enum Action {
     RoleArmed,
     /// An armed role of a credential was put to sleep again.
     RoleDisarmed,
+    /// An armed role allowed a request, the first since it was woken.
+    RoleUsed,
     /// The time for which a role was armed is over.
     RoleLapsed,
     /// One token was revoked.
@@ -43,11 +45,15 @@ pub enum Action {
     KeyCreated,
     /// A signing key was removed, after the last token that it signed.
     KeyRetired,
+    /// A signing key and all that it signed were revoked.
+    KeyRevoked,
+    /// Another configuration was taken on.
+    ConfigReloaded,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 18] = [
+    pub const ALL: [Action; 21] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
@@ -58,6 +64,7 @@ impl Action {
         Action::SecretRetired,
         Action::RoleArmed,
         Action::RoleDisarmed,
+        Action::RoleUsed,
         Action::RoleLapsed,
         Action::TokenRevoked,
         Action::CredentialCutOff,
@@ -66,6 +73,8 @@ impl Action {
         Action::AdminRemoved,
         Action::KeyCreated,
         Action::KeyRetired,
+        Action::KeyRevoked,
+        Action::ConfigReloaded,
     ];
 
     /// `object.verb`.
@@ -81,6 +90,7 @@ impl Action {
             Action::SecretRetired => "secret.retire",
             Action::RoleArmed => "role.arm",
             Action::RoleDisarmed => "role.disarm",
+            Action::RoleUsed => "role.use",
             Action::RoleLapsed => "role.lapse",
             Action::TokenRevoked => "token.revoke",
             Action::CredentialCutOff => "credential.cut_off",
@@ -89,6 +99,8 @@ impl Action {
             Action::AdminRemoved => "admin.remove",
             Action::KeyCreated => "key.create",
             Action::KeyRetired => "key.retire",
+            Action::KeyRevoked => "key.revoke",
+            Action::ConfigReloaded => "config.reload",
         }
     }
 

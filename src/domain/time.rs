@@ -55,6 +55,13 @@ impl UnixTime {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// RFC 3339 in UTC, always with milliseconds.
+    pub fn to_millis_text(self) -> String {
+        let text = self.to_string();
+        let seconds = text.strip_suffix('Z').unwrap_or(&text);
+        format!("{seconds}.{:03}Z", self.0.rem_euclid(1000))
+    }
+
     /// Reads an RFC 3339 date-time with any offset.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -83,13 +90,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     count.parse::<u64>().ok()?.checked_mul(*scale).map(Duration::from_millis)
 }
 
-/// RFC 3339 in UTC, with milliseconds only where there are any.
+/// RFC 3339 in UTC, in whole seconds, rounded down: times that people compare
+/// all look alike. [`UnixTime::to_millis_text`] is for logs.
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1_000_000;
-        let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .ok()
-            .and_then(|at| at.format(&Rfc3339).ok());
+        let at = OffsetDateTime::from_unix_timestamp(self.as_secs()).ok();
+        let text = at.and_then(|at| at.format(&Rfc3339).ok());
         f.write_str(text.as_deref().unwrap_or("9999-12-31T23:59:59Z"))
     }
 }
@@ -155,6 +161,10 @@ mod tests {
     fn writes_and_reads_rfc3339() {
         let at = UnixTime::from_secs(1_795_316_400);
         assert_eq!(at.to_string(), "2026-11-22T03:00:00Z");
+        assert_eq!(at.plus(Duration::from_millis(1999)).to_string(), "2026-11-22T03:00:01Z");
+        let late = at.plus(Duration::from_millis(7));
+        assert_eq!(late.to_millis_text(), "2026-11-22T03:00:00.007Z");
+        assert_eq!(UnixTime::parse_rfc3339(&late.to_millis_text()), Some(late));
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22T04:00:00+01:00"), Some(at));
         assert_eq!(UnixTime::parse_rfc3339("2026-11-22"), None);
         assert_eq!(UnixTime::parse_rfc3339("1969-12-31T00:00:00Z"), None);

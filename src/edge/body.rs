@@ -78,9 +78,11 @@ pub fn read_keys(body: &[u8], media: &Media) -> Held {
         Media::Unclear => Held::Ambiguous,
         _ if body.is_empty() => Held::Absent,
         Media::Other => Held::OtherMedia,
-        Media::Json => match serde_json::from_slice::<Keys>(body) {
-            Ok(Keys(keys)) => Held::Keys(keys),
-            Err(_) => Held::Ambiguous,
+        // All of it, not just what is looked at: a value that is skipped here is
+        // read by somebody.
+        Media::Json => match std::str::from_utf8(body).map(serde_json::from_str::<Keys>) {
+            Ok(Ok(Keys(keys))) => Held::Keys(keys),
+            _ => Held::Ambiguous,
         },
     }
 }
@@ -149,6 +151,7 @@ mod tests {
             assert_eq!(keys(body), Held::Ambiguous, "{body}");
         }
         assert_eq!(read_keys(b"{\"\xff\":1}", &Media::Json), Held::Ambiguous);
+        assert_eq!(read_keys(b"{\"status\":\"\xff\"}", &Media::Json), Held::Ambiguous);
         assert_eq!(read_keys(b"{}", &Media::Unclear), Held::Ambiguous);
         assert_eq!(read_keys(br#"{"status":"&name=evil&"}"#, &Media::Other), Held::OtherMedia);
     }

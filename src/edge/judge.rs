@@ -15,7 +15,9 @@ use super::headers::override_field;
 use super::proxy::Gateway;
 use super::stage::{Passage, RequestContext, Ticket};
 use crate::domain::UnixTime;
-use crate::policy::{Body, Decision, Denial, Ground, Permit, Reason, RequestFacts, Target, decide};
+use crate::policy::{
+    Body, Decision, Denial, Ground, Permit, Reason, RequestFacts, Snapshot, Target, decide,
+};
 use crate::revocation::{Refusal, Stake, Standing, StreamGuard};
 use crate::token::{Authorization, VerifiedToken};
 
@@ -39,15 +41,19 @@ impl Gateway {
                 Some(Held::Ambiguous) => Body::Ambiguous,
                 Some(Held::Keys(keys)) => Body::Keys(keys),
             };
-            match self.judge(session, body) {
-                Decision::Allow(permit) => match self.admit(permit, session, ctx) {
+            let world = self.context.world.load();
+            match self.judge(&world, session, body) {
+                Decision::Allow(permit) => match self.admit(permit, &world, session, ctx) {
                     Admission::Passage(passage) => return Ok(Ok(passage)),
                     Admission::Denied(denial) => return Ok(Err(denial)),
-                    // The credential changed in between: another look.
+                    // The credential or the world changed in between: another look.
                     Admission::Again => {}
                 },
                 Decision::Deny(denial) => return Ok(Err(denial)),
-                Decision::ReadBody(_) if held.is_none() => held = Some(hold(session, ctx).await?),
+                Decision::ReadBody(_) if held.is_none() => {
+                    drop(world);
+                    held = Some(hold(session, ctx).await?);
+                }
                 // Can't be: the body is known. Deny is the default.
                 Decision::ReadBody(_) => {
                     return Ok(Err(Denial::malformed("the body can't be read")));
@@ -57,7 +63,7 @@ impl Gateway {
     }
 
     /// Judges the request as it stands in the session.
-    fn judge(&self, session: &Session, body: Body<'_>) -> Decision {
+    fn judge(&self, world: &Snapshot, session: &Session, body: Body<'_>) -> Decision {
         let request = session.req_header();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
         let target = match Target::parse(request.raw_path(), host) {
@@ -72,11 +78,17 @@ impl Gateway {
             authorization: Authorization::from_values(fields.map(|value| value.as_bytes())),
             body,
         };
-        decide(&self.context.world.load(), &self.context.memory.revoked, &facts, self.context.now())
+        decide(world, &self.context.memory.revoked, &facts, self.context.now())
     }
 
     /// From a permit to a passage: limits, and a place among what can be cut.
-    fn admit(&self, permit: Permit, session: &Session, ctx: &RequestContext) -> Admission {
+    fn admit(
+        &self,
+        permit: Permit,
+        world: &Arc<Snapshot>,
+        session: &Session,
+        ctx: &RequestContext,
+    ) -> Admission {
         let settings = self.settings.load();
         let denied = |reason| {
             let mut denial = Denial::new(reason);
@@ -94,7 +106,7 @@ impl Gateway {
         };
         let guard = match (permit.ground(), &ctx.ticket) {
             (None, _) => None,
-            (Some(ground), Some(ticket)) => match self.register(ground, ticket) {
+            (Some(ground), Some(ticket)) => match self.register(ground, world, ticket) {
                 Ok(guard) => Some(guard),
                 Err(Unregistered::Changed) => return Admission::Again,
                 Err(Unregistered::Dead(refusal)) => {
@@ -124,12 +136,17 @@ impl Gateway {
     }
 
     /// Registers first, then asks the revocations again: one in between finds
-    /// the request, one before is seen here.
-    fn register(&self, ground: &Arc<Ground>, ticket: &Ticket) -> Result<StreamGuard, Unregistered> {
+    /// the request, one before is seen here. The same goes for a reload.
+    fn register(
+        &self,
+        ground: &Arc<Ground>,
+        world: &Arc<Snapshot>,
+        ticket: &Ticket,
+    ) -> Result<StreamGuard, Unregistered> {
         let principal = ground.principal();
         let (token, now) = (principal.token(), self.context.now());
         let memory = &self.context.memory;
-        let skew = self.context.world.load().expectations().clock_skew;
+        let skew = world.expectations().clock_skew;
         let ends = end_of(token, principal.standing(), skew);
         let armed_until = ground.armed().iter().map(|(_, until)| *until).min();
         let (context, kept) = (Arc::clone(&self.context), Arc::clone(ground));
@@ -139,7 +156,10 @@ impl Gateway {
         let slot = Arc::clone(&ticket.slot);
         let guard = memory.streams.register_with(token, ends, slot, armed_until, Some(stake));
         let standing = memory.revoked.check(token, now).map_err(Unregistered::Dead)?;
-        if !principal.is_of(&standing) {
+        // A reload cuts what it finds registered: what was judged by the world
+        // before and came later is judged again.
+        let now_in_force = self.context.world.load();
+        if !principal.is_of(&standing) || !Arc::ptr_eq(world, &now_in_force) {
             return Err(Unregistered::Changed);
         }
         let under_way = memory.streams.count_of(token.client_id());
@@ -151,7 +171,8 @@ impl Gateway {
             taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
         }
         memory.activity.passed(ground, now);
-        for (role, _) in ground.armed() {
+        for (role, until) in ground.armed() {
+            memory.armed.used(token.client_id(), role, *until, now);
             let uses = &self.reporter.metrics.armed_role_uses;
             uses.with_label_values(&[role.as_str()]).inc();
         }
@@ -162,7 +183,7 @@ impl Gateway {
 enum Admission {
     Passage(Passage),
     Denied(Denial),
-    /// Its credential is another than the one that was judged.
+    /// Its credential or the world is another than the one that was judged.
     Again,
 }
 

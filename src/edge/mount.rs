@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::reject::Reply;
-use crate::api::oauth::RefusalReason;
+use crate::api::oauth::{RefusalReason, TokenClient};
 
 /// The longest body that these endpoints take, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -49,7 +49,7 @@ impl Mount {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let Ok(body) = body.collect().await else { return failed() };
         let status = parts.status.as_u16();
         let mut fields: Vec<_> = Vec::with_capacity(parts.headers.len());
@@ -59,6 +59,7 @@ impl Mount {
             }
         }
         let reason = parts.extensions.get::<RefusalReason>().map_or("", |reason| reason.0);
-        Reply { status, fields, body: body.to_bytes(), reason }
+        let client = parts.extensions.remove::<TokenClient>();
+        Reply { status, fields, body: body.to_bytes(), reason, client }
     }
 }

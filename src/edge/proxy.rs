@@ -63,7 +63,8 @@ impl Gateway {
             request.headers_mut().insert("x-request-id", id);
         }
         let settings = self.settings.load_full();
-        let reply = settings.mount.answer(request, &ctx.request_id).await;
+        let mut reply = settings.mount.answer(request, &ctx.request_id).await;
+        ctx.client = reply.client.take();
         send(reply, session, ctx).await
     }
 

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::api::oauth::TokenClient;
 use crate::policy::{Denial, Reason};
 
 /// An answer of our own.
@@ -16,6 +17,8 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// Why, for the log; finer than what the client hears.
     pub(crate) reason: &'static str,
+    /// Who was given a token, for the log.
+    pub(crate) client: Option<TokenClient>,
 }
 
 impl Reply {
@@ -49,7 +52,7 @@ impl Reply {
             "request_id": request_id,
         });
         let body = Bytes::from(body.to_string());
-        let mut reply = Reply { status, fields: Vec::new(), body, reason: "" };
+        let mut reply = Reply { status, fields: Vec::new(), body, reason: "", client: None };
         reply.add(CONTENT_TYPE, "application/json");
         reply.add(CACHE_CONTROL, "no-store");
         reply.add(HeaderName::from_static("x-request-id"), request_id);

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::Patience;
 use super::peers::Upstream;
+use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
 use crate::policy::{Denial, Permit};
@@ -83,6 +84,8 @@ pub(crate) struct RequestContext {
     pub(crate) status: Option<u16>,
     /// Why the way up failed.
     pub(crate) failure: &'static str,
+    /// Who was given a token.
+    pub(crate) client: Option<TokenClient>,
     /// What was read of a body that turned out too long to hold.
     pub(crate) held: Option<Bytes>,
     pub(crate) bytes_in: u64,
@@ -102,6 +105,7 @@ impl RequestContext {
             stage: Stage::Unjudged,
             status: None,
             failure: "",
+            client: None,
             held: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -158,8 +162,9 @@ impl RequestContext {
             let spent = asked.elapsed().as_secs_f64();
             metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
         }
+        let served = self.client.as_ref();
         self.reporter.log.write(&AccessRecord {
-            ts: self.began_at.to_string(),
+            ts: self.began_at.to_millis_text(),
             request_id: &self.request_id,
             route,
             method: &self.method,
@@ -167,8 +172,14 @@ impl RequestContext {
             status,
             decision,
             reason,
-            client_id: principal.map(|p| p.token().client_id().to_string()),
-            account: principal.map(|p| p.token().account().as_str()),
+            client_id: principal
+                .map(|p| p.token().client_id())
+                .or(served.map(|client| client.client_id))
+                .map(|client| client.to_string()),
+            account: principal
+                .map(|p| p.token().account())
+                .or(served.map(|client| &client.account))
+                .map(|account| account.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             duration_ms: (took * 1_000_000.0).round() / 1000.0,
             bytes_in: self.bytes_in,

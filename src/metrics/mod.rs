@@ -12,6 +12,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::revocation::CutReason;
+
 pub use access_log::{AccessLog, AccessRecord};
 pub use live::{Live, Series};
 pub use store::{MeteredObserver, MeteredStore};
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub store_commit: Histogram,
     /// The revision that memory is up to.
     pub store_revision: IntGauge,
+    /// Times that a role was armed, by role.
+    pub armed_role_armings: IntCounterVec,
     /// Requests that only an armed role allowed, by role.
     pub armed_role_uses: IntCounterVec,
     /// Times that a role was armed for ran out, by role.
@@ -70,6 +74,12 @@ pub struct Metrics {
     /// Seconds since the epoch when the process began to serve.
     pub started: Gauge,
 }
+
+/// What is revoked.
+const REVOCATION_KINDS: [&str; 6] =
+    ["credential", "token", "cut_off", "suspension", "secret", "key"];
+/// What the set in memory holds.
+const SET_KINDS: [&str; 4] = ["token", "credential", "cut_off", "key"];
 
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -88,7 +98,7 @@ impl Metrics {
         build.with_label_values(&[version]).set(1);
         #[cfg(target_os = "linux")]
         r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Metrics {
+        let metrics = Metrics {
             requests: counters(
                 r,
                 "portcullis_requests_total",
@@ -179,6 +189,12 @@ impl Metrics {
                 "From asking for a change to its receipt",
             )?,
             store_revision: int_gauge(r, "portcullis_store_revision", "The revision in force")?,
+            armed_role_armings: counters(
+                r,
+                "portcullis_armed_role_armings_total",
+                "Times that a role was armed",
+                &["role"],
+            )?,
             armed_role_uses: counters(
                 r,
                 "portcullis_armed_role_uses_total",
@@ -209,7 +225,26 @@ impl Metrics {
             )?,
             started: gauge(r, "portcullis_start_time_seconds", "When the gateway began to serve")?,
             registry,
-        })
+        };
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// Labels of closed sets stand at 0 from the start: a rate over what appears
+    /// with its first event misses that event.
+    fn begin(&self) {
+        for kind in REVOCATION_KINDS {
+            self.revocations.with_label_values(&[kind]);
+        }
+        for kind in SET_KINDS {
+            self.revocation_set_size.with_label_values(&[kind]);
+        }
+        for reason in CutReason::ALL {
+            self.streams_cut.with_label_values(&[reason.as_str()]);
+        }
+        for outcome in ["ok", "refused"] {
+            self.config_reloads.with_label_values(&[outcome]);
+        }
     }
 
     /// All of them in Prometheus' text format.
@@ -298,6 +333,14 @@ mod tests {
             )
         );
         assert!(text.contains("process_resident_memory_bytes"));
+        for zero in [
+            "portcullis_revocations_total{kind=\"key\"} 0",
+            "portcullis_revocation_set_size{kind=\"credential\"} 0",
+            "portcullis_streams_cut_total{reason=\"narrowed\"} 0",
+            "portcullis_config_reloads_total{outcome=\"refused\"} 0",
+        ] {
+            assert!(text.contains(zero), "{zero}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::access::{Access, Needs};
 use super::decision::{Decision, Denial, Ground, Permit};
 use super::explain::{NoTrace, Trace};
+use super::path::Target;
 use super::reason::Reason;
 use super::request::{Body, QueryValue, RequestFacts, query_value};
 use super::route::{Binding, MethodRule, Route};
@@ -53,7 +54,7 @@ fn try_judge(
 ) -> Result<Verdict, Denial> {
     let (route, rule) = find_route(world, request)?;
     trace.step("route", || format!("{} ({})", route.name, route.template));
-    let bound = Bound::read(route, request).map_err(|denial| denial.on(route))?;
+    let bound = Bound::read(route, &request.target).map_err(|denial| denial.on(route))?;
     let public = || {
         let target = request.target.as_str().into();
         Verdict::Permit(Permit { route: Arc::clone(route), ground: None, target })
@@ -72,10 +73,17 @@ fn try_judge(
     trace.step("scope", || format!("{} is held", words(access)));
     bound.check(route, access, &principal).map_err(deny)?;
     trace.step("account and environment", || "match".to_owned());
-    let environment = bound.environment.map(|environment| environment.into());
-    let (route, access) = (Arc::clone(route), Arc::clone(access));
-    let ground = Ground { route: Arc::clone(&route), principal, access, environment, armed };
-    let target = request.target.as_str().into();
+    let target: Arc<str> = request.target.as_str().into();
+    let ground = Ground {
+        route: Arc::clone(route),
+        principal,
+        access: Arc::clone(access),
+        host: request.host.map(Into::into),
+        method: request.method.into(),
+        target: Arc::clone(&target),
+        armed,
+    };
+    let route = Arc::clone(route);
     Ok(Verdict::Permit(Permit { route, ground: Some(Arc::new(ground)), target }))
 }
 
@@ -225,20 +233,20 @@ fn authorize(
 }
 
 /// The account and the environment that a request names.
-struct Bound<'a> {
-    account: Option<Cow<'a, str>>,
-    environment: Option<Cow<'a, str>>,
+pub(super) struct Bound<'a> {
+    pub(super) account: Option<Cow<'a, str>>,
+    pub(super) environment: Option<Cow<'a, str>>,
 }
 
 impl<'a> Bound<'a> {
-    fn read(route: &Route, request: &RequestFacts<'a>) -> Result<Self, Denial> {
+    pub(super) fn read(route: &Route, target: &Target<'a>) -> Result<Self, Denial> {
         let read = |binding: &Binding| match binding {
             Binding::Segment(place) => {
                 // The route was found by this path, so the segment is there.
-                let segment = request.target.path().segments().nth(*place);
+                let segment = target.path().segments().nth(*place);
                 Ok(Some(Cow::Borrowed(segment.unwrap_or_default())))
             }
-            Binding::Query(name) => match query_value(request.target.query(), name) {
+            Binding::Query(name) => match query_value(target.query(), name) {
                 QueryValue::Once(value) => Ok(Some(Cow::Owned(value))),
                 QueryValue::NotOnce => Err(Denial::malformed(format!(
                     "the query parameter {name:?} must stand exactly once"

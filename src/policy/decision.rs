@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::reason::Reason;
-use super::route::{Binding, Route};
-use super::snapshot::{Principal, Snapshot};
-use crate::domain::{Environments, RoleId, RouteName, Scope, UnixTime, UpstreamName};
-use crate::revocation::Standing;
+use super::route::Route;
+use super::snapshot::Principal;
+use crate::domain::{RoleId, RouteName, Scope, UnixTime, UpstreamName};
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub enum Decision {
 pub struct Permit {
     pub(super) route: Arc<Route>,
     pub(super) ground: Option<Arc<Ground>>,
-    pub(super) target: Box<str>,
+    pub(super) target: Arc<str>,
 }
 
 impl Permit {
@@ -65,7 +64,10 @@ pub struct Ground {
     pub(super) route: Arc<Route>,
     pub(super) principal: Principal,
     pub(super) access: Arc<Access>,
-    pub(super) environment: Option<Box<str>>,
+    /// What finds its route again in another world.
+    pub(super) host: Option<Box<str>>,
+    pub(super) method: Box<str>,
+    pub(super) target: Arc<str>,
     pub(super) armed: Vec<(RoleId, UnixTime)>,
 }
 
@@ -90,20 +92,6 @@ impl Ground {
     /// The armed roles without which it would have been denied, each with its end.
     pub fn armed(&self) -> &[(RoleId, UnixTime)] {
         &self.armed
-    }
-
-    /// Whether the same request with the same token would get as far today: by
-    /// words, because `world` may number scopes otherwise than the one before.
-    pub fn holds(&self, world: &Snapshot, standing: &Standing, now: UnixTime) -> bool {
-        let token = self.principal.token();
-        let environments = token.environments().intersect(&standing.environments);
-        let there = match (&self.environment, &environments) {
-            (None, _) if self.route.environment == Binding::Any || !self.access.is_scoped() => true,
-            (None, environments) => *environments == Some(Environments::All),
-            (Some(here), Some(environments)) => environments.contains(here),
-            (Some(_), None) => false,
-        };
-        there && self.access.met_by(&world.scopes_awake(token.scopes(), standing, now))
     }
 }
 

@@ -7,6 +7,7 @@ mod access;
 mod decide;
 mod decision;
 mod explain;
+mod holds;
 mod path;
 mod reason;
 mod request;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 
-use super::standing::{Refusal, Standing};
-use crate::domain::{AccountId, ClientId, Jti, UnixTime};
+use super::standing::{Refusal, Standing, StandingState};
+use crate::domain::{AccountId, ClientId, Jti, Kid, UnixTime};
 use crate::token::VerifiedToken;
 
 /// Ids are random: their own bits are their hash.
@@ -33,7 +33,7 @@ impl Hasher for IdHasher {
 
 pub(crate) type ById<K, V> = DashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// Revocations by token, by credential and by cut-off time; exact.
+/// Revocations by token, by credential, by cut-off time and by signing key; exact.
 #[derive(Default)]
 pub struct RevocationSet {
     /// 20 bytes an entry: the id, and the second after which nobody asks.
@@ -42,6 +42,8 @@ pub struct RevocationSet {
     client_cut_offs: ById<ClientId, UnixTime>,
     account_cut_offs: DashMap<AccountId, UnixTime>,
     any_cut_off: AtomicBool,
+    keys: DashMap<Kid, ()>,
+    any_key: AtomicBool,
 }
 
 impl RevocationSet {
@@ -56,6 +58,7 @@ impl RevocationSet {
         if standing.account != *token.account()
             || self.tokens.contains_key(token.jti().as_bytes())
             || self.is_cut_off(token)
+            || self.is_key_revoked(token.kid())
         {
             return Err(Refusal::Revoked);
         }
@@ -70,6 +73,17 @@ impl RevocationSet {
             self.client_cut_offs.get(&token.client_id()).is_some_and(|cut| before(*cut))
                 || self.account_cut_offs.get(token.account()).is_some_and(|cut| before(*cut))
         }
+    }
+
+    /// Kills every token that a key signed. A world whose keys were swapped knows
+    /// none of them either; this holds for those that were verified before.
+    pub fn revoke_key(&self, kid: Kid) {
+        self.keys.insert(kid, ());
+        self.any_key.store(true, Ordering::Release);
+    }
+
+    fn is_key_revoked(&self, kid: &Kid) -> bool {
+        self.any_key.load(Ordering::Acquire) && self.keys.contains_key(kid)
     }
 
     /// How a credential stands.
@@ -136,6 +150,17 @@ impl RevocationSet {
     /// How many tokens are revoked by their id.
     pub fn token_count(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// How many credentials are dead for good.
+    pub fn credential_count(&self) -> usize {
+        let dead = |standing: &Standing| standing.state == StandingState::Revoked;
+        self.standings.iter().filter(|entry| dead(entry)).count()
+    }
+
+    /// How many signing keys are dead for good.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
     }
 
     /// How many cut-off times there are.

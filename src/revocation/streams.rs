@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 
 use super::set::ById;
 use super::standing::Standing;
-use crate::domain::{AccountId, ClientId, Generation, Jti, UnixTime};
+use crate::domain::{AccountId, ClientId, Generation, Jti, Kid, UnixTime};
 use crate::token::VerifiedToken;
 
 /// Why something under way was cut.
@@ -101,6 +101,8 @@ pub type Stake = Arc<dyn Fn(&Arc<Standing>) -> bool + Send + Sync>;
 pub struct Live {
     /// The token.
     pub jti: Jti,
+    /// The key that signed the token.
+    pub kid: Kid,
     /// The tenant.
     pub account: AccountId,
     /// The secret that minted the token.
@@ -168,6 +170,7 @@ impl Streams {
     ) -> StreamGuard {
         let live = Live {
             jti: token.jti(),
+            kid: token.kid().clone(),
             account: token.account().clone(),
             generation: token.generation(),
             issued_at: token.issued_at(),

@@ -10,11 +10,12 @@ use super::activity::Activity;
 use super::admin_book::AdminBook;
 use super::arm::Armed;
 use super::directory::Directory;
-use super::ledger::Ledger;
+use super::keys::{RevokedKeys, read_revoked};
+use super::ledger::{First, Ledger};
 use super::rates::Rates;
 use super::trail::Trail;
 use super::unused::Unused;
-use crate::domain::{ClientId, Credential, CredentialState, UnixTime};
+use crate::domain::{ClientId, Credential, CredentialState, Kid, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
 use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
 use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
@@ -46,6 +47,8 @@ pub struct Memory {
     pub activity: Activity,
     /// The signing keys as they lie in the store, sealed.
     pub keys: Mutex<Vec<StoredKey>>,
+    /// Signing keys that are dead for good.
+    pub revoked_keys: RevokedKeys,
     /// Small things of the gateway's own, by name.
     pub meta: Mutex<BTreeMap<String, Vec<u8>>>,
     /// The revision that all this is up to.
@@ -128,6 +131,9 @@ impl Memory {
             }
             Record::AuditHead => 0,
             Record::Meta { name, value } => {
+                if let Some((kid, first)) = read_revoked(&name, &value, entry.revision) {
+                    return Ok(self.learn_revoked_key(kid, first));
+                }
                 if !self.ledger.put_meta(&name, &value) {
                     self.meta.lock().insert(name, value);
                 }
@@ -190,6 +196,14 @@ impl Memory {
         };
         self.ledger.put_closed(revision, ended);
         self.ledger.put_cut_off(&cut, revision);
+        ended
+    }
+
+    fn learn_revoked_key(&self, kid: Kid, first: First) -> usize {
+        self.revoked.revoke_key(kid.clone());
+        let ended = self.streams.cut_any(CutReason::Revoked, |_, live| live.kid == kid);
+        self.ledger.put_closed(first.revision, ended);
+        self.revoked_keys.put(kid, first);
         ended
     }
 

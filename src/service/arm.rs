@@ -1,14 +1,17 @@
 //! Armed roles: granted dormant, awake for minutes when an administrator says so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 use super::actor::Actor;
+use super::change::{Line, recorded};
 use super::change_credential::{Changed, Next, UpdateError, change_credential};
 use super::context::Context;
 use super::fault::FieldFault;
-use crate::domain::{Action, ClientId, Credential, RoleId, UnixTime};
+use crate::domain::{Action, AuditEntry, Changes, ClientId, Credential, RoleId, UnixTime};
 
 /// The longest a role may be armed for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -26,22 +29,66 @@ pub struct Window {
     pub streams_closed: usize,
 }
 
-/// Credentials with roles that are armed, to see when their time is over.
+/// Credentials with roles that are armed, to see when their time is over and
+/// whether it was used.
 #[derive(Default)]
-pub struct Armed(DashMap<ClientId, Vec<(RoleId, UnixTime)>>);
+pub struct Armed {
+    windows: DashMap<ClientId, Vec<Awake>>,
+    /// First uses that are not in the trail yet: no request waits for the store.
+    uses: Mutex<Vec<FirstUse>>,
+}
+
+/// One role, awake.
+struct Awake {
+    role: RoleId,
+    until: UnixTime,
+    used: AtomicBool,
+}
+
+/// The first request that a window allowed.
+#[derive(Clone)]
+struct FirstUse {
+    client: ClientId,
+    role: RoleId,
+    until: UnixTime,
+    at: UnixTime,
+}
 
 impl Armed {
     pub(super) fn put(&self, credential: &Credential) {
         if credential.armed.is_empty() || credential.changeable().is_err() {
-            self.0.remove(&credential.client_id);
-        } else {
-            let windows = credential.armed.iter().map(|(role, until)| (role.clone(), *until));
-            self.0.insert(credential.client_id, windows.collect());
+            self.windows.remove(&credential.client_id);
+            return;
+        }
+        let mut windows = self.windows.entry(credential.client_id).or_default();
+        let used = |role: &RoleId, until: UnixTime| {
+            let same = windows.iter().find(|w| w.role == *role && w.until == until);
+            same.is_some_and(|window| window.used.load(Ordering::Relaxed))
+        };
+        let awake = credential.armed.iter().map(|(role, until)| Awake {
+            role: role.clone(),
+            until: *until,
+            used: AtomicBool::new(used(role, *until)),
+        });
+        let awake = awake.collect();
+        *windows = awake;
+    }
+
+    /// Notes that a window allowed a request. Only the first counts; the trail
+    /// hears of it from [`note_uses`].
+    pub fn used(&self, client: ClientId, role: &RoleId, until: UnixTime, now: UnixTime) {
+        let Some(windows) = self.windows.get(&client) else { return };
+        let mut windows = windows.iter().filter(|w| w.role == *role && w.until == until);
+        let first = windows.any(|window| {
+            !window.used.load(Ordering::Relaxed) && !window.used.swap(true, Ordering::Relaxed)
+        });
+        if first {
+            self.uses.lock().push(FirstUse { client, role: role.clone(), until, at: now });
         }
     }
 
     fn over(&self, now: UnixTime) -> Vec<ClientId> {
-        let over = self.0.iter().filter(|entry| entry.iter().any(|(_, until)| now >= *until));
+        let over = self.windows.iter().filter(|entry| entry.iter().any(|w| now >= w.until));
         over.map(|entry| *entry.key()).collect()
     }
 }
@@ -66,7 +113,7 @@ pub async fn arm(
         let until = now.plus(how_long);
         let mut next = credential.clone();
         next.armed.insert(role.clone(), until);
-        let reason = format!("{role} until {until}");
+        let reason = window_text(&role, until);
         Ok(Next::Changed(Box::new(next), (role, Some(until)), Some(reason)))
     };
     window(change_credential(ctx, actor, client, Action::RoleArmed, step).await?)
@@ -94,6 +141,11 @@ pub async fn disarm(
     window(change_credential(ctx, actor, client, Action::RoleDisarmed, step).await?)
 }
 
+/// How the trail names a window.
+fn window_text(role: &RoleId, until: UnixTime) -> String {
+    format!("{role} until {until}")
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "the end of two calls that fail otherwise")]
 fn window(changed: Changed<(RoleId, Option<UnixTime>)>) -> Result<Window, UpdateError> {
     let Changed { answer: (role, until), revision, ended, .. } = changed;
@@ -110,6 +162,39 @@ fn armable(ctx: &Context, credential: &Credential, id: &str) -> Result<RoleId, U
             fault("is not held by the credential")
         }
         Some(role) => Ok(role.id.clone()),
+    }
+}
+
+/// Writes down the windows that were used, each once. What can't be written now
+/// is the next time.
+pub async fn note_uses(ctx: &Context) {
+    let uses = std::mem::take(&mut *ctx.memory.armed.uses.lock());
+    for first in uses {
+        let (target, reason) = (first.client.to_string(), window_text(&first.role, first.until));
+        // A restart forgets what it has written of a window that is still open.
+        let ours = |entry: &AuditEntry| {
+            matches!(entry.action, Action::RoleUsed | Action::RoleArmed)
+                && entry.target == target
+                && entry.reason.as_ref() == Some(&reason)
+        };
+        let (found, _) = ctx.memory.trail.list(None, 1, ours);
+        if found.first().is_some_and(|(_, entry)| entry.action == Action::RoleUsed) {
+            continue;
+        }
+        let Some(credential) = ctx.memory.directory.get(first.client) else { continue };
+        let line = Line {
+            actor: &Actor::client(&credential),
+            at: first.at,
+            action: Action::RoleUsed,
+            target,
+            reason: Some(reason),
+            changes: Changes::new(),
+        };
+        let noted = ctx.store.commit(recorded(Vec::new(), Vec::new(), line)).await;
+        if let Err(error) = noted {
+            tracing::warn!(client = %first.client, %error, "the use of an armed role was not written down yet");
+            ctx.memory.armed.uses.lock().push(first);
+        }
     }
 }
 

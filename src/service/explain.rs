@@ -44,8 +44,17 @@ impl std::fmt::Debug for Bearer {
 pub struct Explanation {
     /// The steps that were passed.
     pub steps: Vec<Step>,
-    /// The answer; never [`Decision::ReadBody`].
-    pub decision: Decision,
+    /// The answer.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is judged, and this is the decision; never [`Decision::ReadBody`].
+    Judged(Decision),
+    /// The gateway answers it by itself, at this endpoint; nothing is forwarded.
+    Own(&'static str),
 }
 
 /// Why there is no decision.
@@ -91,24 +100,32 @@ pub fn explain(ctx: &Context, request: &ExplainRequest) -> Result<Explanation, E
         Ok(target) => target,
         Err(fault) => {
             let denial = policy::Denial::malformed(fault.to_string());
-            return Ok(Explanation { steps: Vec::new(), decision: Decision::Deny(denial) });
+            let verdict = Verdict::Judged(Decision::Deny(denial));
+            return Ok(Explanation { steps: Vec::new(), verdict });
         }
     };
+    if let Some(endpoint) = ctx.minting.load().own_paths.find(target.path().as_str()) {
+        return Ok(Explanation { steps: Vec::new(), verdict: Verdict::Own(endpoint) });
+    }
     let facts =
         RequestFacts { method: &request.method, host, target, authorization, body: Body::Absent };
     let (steps, decision) = policy::explain(&ctx.world.load(), &ctx.memory.revoked, &facts, now);
-    Ok(Explanation { steps, decision })
+    Ok(Explanation { steps, verdict: Verdict::Judged(decision) })
 }
 
 fn read(token: &str) -> Authorization<'_> {
     UnverifiedToken::parse(token).map_or(Authorization::Malformed, Authorization::Bearer)
 }
 
+/// Longer than any method, in bytes.
+const LONGEST_METHOD: usize = 64;
+
 /// The Host field and the request target that a client would send for the URL.
 fn check(request: &ExplainRequest) -> Result<(Option<&str>, &str), Vec<FieldFault>> {
     let mut faults = Faults::default();
     let token_char = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if request.method.is_empty() || !request.method.bytes().all(token_char) {
+    let fits = (1..=LONGEST_METHOD).contains(&request.method.len());
+    if !fits || !request.method.bytes().all(token_char) {
         faults.add("method", "must be an HTTP method, such as \"GET\"");
     }
     let scheme = ["http://", "https://"].into_iter().find_map(|scheme| {

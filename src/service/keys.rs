@@ -6,6 +6,9 @@
 //! one that this store was made with: with another, every secret would be wrong
 //! without a word.
 
+mod revoke;
+#[cfg(test)]
+mod revoke_tests;
 mod ring;
 mod rotate;
 #[cfg(test)]
@@ -13,10 +16,11 @@ mod rotate_tests;
 #[cfg(test)]
 mod tests;
 
+pub(super) use revoke::read_revoked;
+pub use revoke::{KeyRevokeError, RevokedKeys, revoke};
 pub use ring::{KeyState, KeyStatus, list, refresh};
 pub use rotate::{RotateError, retire, rotate};
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +119,15 @@ pub async fn prepare(
     let checked = check_seal(&means)?;
     let mut keys = open_all(&means)?;
     let operator = operator_pem.map(|pem| read_operator(pem, wanted)).transpose()?;
+    // Not an error: a gateway whose key was revoked must be able to restart.
+    let operator = operator.filter(|key| {
+        let dead = means.memory.revoked_keys.first(key.kid()).is_some();
+        if dead {
+            tracing::error!(kid = %key.kid(), "the key of oauth.signing_key_file was revoked and is \
+                not used; give another one, or remove the line");
+        }
+        !dead
+    });
     let mut change = Change::default();
     if !checked {
         change.guards.push(Guard::Absent(codec::key::meta(SEAL_CHECK)));
@@ -192,8 +205,7 @@ fn seal_check(means: &Means<'_>) -> Result<Op, KeysError> {
 
 /// All keys of the store, the newest first.
 fn open_all(means: &Means<'_>) -> Result<Vec<(UnixTime, SigningKey)>, KeysError> {
-    let mut stored = means.memory.keys.lock().clone();
-    stored.sort_by_key(|key| Reverse((key.created_at, key.kid.clone())));
+    let stored = ring::newest_first(means.memory);
     let opened = |key: &StoredKey| {
         let opened = open(means.sealer, key);
         let opened = opened.map_err(|fault| explain(means, key.kid.clone(), fault))?;

@@ -53,10 +53,7 @@ pub async fn revoke_credential(
     client: ClientId,
     reason: &str,
 ) -> Result<Receipt, RevokeError> {
-    let reason = check_reason(Some(reason).filter(|text| !text.trim().is_empty()))?;
-    let reason = reason.ok_or_else(|| {
-        RevokeError::Invalid(vec![FieldFault::new("reason", "must say why, in a few words")])
-    })?;
+    let reason = needed_reason(reason)?;
     // What changes a revoked credential would have to keep its revision: it is
     // the first receipt's.
     let made = commit(ctx, || {
@@ -81,6 +78,13 @@ pub async fn revoke_credential(
         Ok::<_, RevokeError>(Plan::Commit(change, at))
     });
     Ok(receipt(ctx, made.await?).await)
+}
+
+/// The reason as it is kept, where there must be one.
+pub(super) fn needed_reason(reason: &str) -> Result<String, RevokeError> {
+    check_reason(Some(reason))?.ok_or_else(|| {
+        RevokeError::Invalid(vec![FieldFault::new("reason", "must say why, in a few words")])
+    })
 }
 
 /// The reason as it is kept.

@@ -8,7 +8,7 @@ use super::change_credential::{Changed, Next, UpdateError, change_credential};
 use super::context::Context;
 use super::revoke::{Receipt, keep_closed};
 use crate::domain::{
-    Action, ClientId, ClientSecret, Credential, Generation, SecretGeneration, UnixTime,
+    Action, AuditEntry, ClientId, ClientSecret, Credential, Generation, SecretGeneration, UnixTime,
 };
 
 /// The most secrets of one credential that live at once.
@@ -74,7 +74,7 @@ pub async fn add_secret(
 }
 
 /// Ends one secret and the tokens that it minted, and no others, at once and for
-/// good. A second call tells when it ended.
+/// good. A second call gives the receipt of the first.
 ///
 /// # Errors
 /// See [`UpdateError`]. The last one that lives is not ended: that would end the
@@ -85,6 +85,9 @@ pub async fn retire_secret(
     client: ClientId,
     generation: Generation,
 ) -> Result<Receipt, UpdateError> {
+    if let Some(first) = retired_before(ctx, client, generation) {
+        return Ok(first);
+    }
     let step = |credential: &Credential, now: UnixTime| {
         let mut next = credential.clone();
         let mut all = next.secrets.iter_mut();
@@ -109,4 +112,23 @@ pub async fn retire_secret(
         keep_closed(ctx, revision, ended).await;
     }
     Ok(Receipt { revision, revoked_at: at, streams_closed: ended, repeated })
+}
+
+/// The receipt of whoever retired it, from the trail: the number of a secret is
+/// never given out again.
+fn retired_before(ctx: &Context, client: ClientId, generation: Generation) -> Option<Receipt> {
+    let (target, reason) = (client.to_string(), format!("generation {generation}"));
+    let is_it = |entry: &AuditEntry| {
+        entry.action == Action::SecretRetired
+            && entry.target == target
+            && entry.reason.as_ref() == Some(&reason)
+    };
+    let (found, _) = ctx.memory.trail.list(None, 1, is_it);
+    let (revision, entry) = found.first()?;
+    Some(Receipt {
+        revision: *revision,
+        revoked_at: entry.at,
+        streams_closed: ctx.memory.ledger.closed(*revision),
+        repeated: true,
+    })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::testing::{SKEW, TestWorld, start};
 use super::*;
 use crate::domain::{AccountId, AdminName, AdminRole, Jti, StateName, UnixTime};
+use crate::policy::Decision;
 use crate::revocation::CutSlot;
 use crate::store::codec::CutOffSubject;
 use crate::store::{CommitError, Store};
@@ -227,10 +228,11 @@ async fn explains_as_the_data_plane_would_judge() {
         let request = ExplainRequest { method: method.into(), url: url.into(), bearer };
         explain(&world.ctx, &request).unwrap()
     };
-    let said = |explanation: &Explanation| match &explanation.decision {
-        crate::policy::Decision::Allow(_) => "allow".to_owned(),
-        crate::policy::Decision::Deny(denial) => denial.reason.to_string(),
-        crate::policy::Decision::ReadBody(_) => "read body".to_owned(),
+    let said = |explanation: &Explanation| match &explanation.verdict {
+        Verdict::Judged(Decision::Allow(_)) => "allow".to_owned(),
+        Verdict::Judged(Decision::Deny(denial)) => denial.reason.to_string(),
+        Verdict::Judged(Decision::ReadBody(_)) => "read body".to_owned(),
+        Verdict::Own(endpoint) => (*endpoint).to_owned(),
     };
     let good = "https://api.example.com/v1/accounts/acme/campaigns?page=2";
     for (method, url, bearer, expected) in [

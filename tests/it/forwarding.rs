@@ -268,7 +268,7 @@ async fn every_request_is_counted_and_logged_once() {
     assert_eq!(line["upstream"], "legacy");
     assert_eq!(line["bytes_out"], 11);
     assert_eq!(line["bytes_in"], 0);
-    assert_eq!(line["ts"], "2026-11-22T03:00:00Z");
+    assert_eq!(line["ts"], "2026-11-22T03:00:00.000Z");
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
     let denied = h.logged(|line| line["path"] == "/nowhere").await;
     assert_eq!(

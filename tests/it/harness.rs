@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portcullis::app::{Means, Running, StartError, start};
+use portcullis::app::{Means, Running, StartError, TakenOn, start};
 use portcullis::config;
 use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
 use portcullis::service::{Actor, create_admin};
@@ -269,6 +269,13 @@ impl Harness {
 
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().expect("the gateway runs")
+    }
+
+    /// Takes on the same configuration with other roles and routes.
+    pub(crate) async fn reload(&self, routes: &str) -> TakenOn {
+        let (kept, _) = self.text.split_once("\n[[role]]").unwrap();
+        let config = config::parse(&format!("{kept}\n{routes}"), Path::new("."));
+        self.running().reload(config.unwrap_or_else(|errors| panic!("{errors}"))).await.unwrap()
     }
 
     /// Stops the gateway.

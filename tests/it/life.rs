@@ -81,7 +81,12 @@ async fn secrets_overlap_and_each_dies_with_its_own_tokens() {
     let (status, receipt) = h.admin("DELETE", &of(&old, "/secrets/1"), json!(null)).await;
     assert_eq!((status, &receipt["streams_closed"]), (200, &json!(1)), "{receipt}");
     assert!(cut.is_closed().await);
+    // Another change in between: the receipt is still the first one.
+    h.admin("PATCH", &of(&old, ""), json!({ "name": "other" })).await;
+    assert_eq!(h.admin("DELETE", &of(&old, "/secrets/1"), json!(null)).await, (200, receipt));
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&old_token)).await.0, 401);
+    let line = h.logged(|line| line["route"] == "oauth.token").await;
+    assert_eq!((&line["client_id"], &line["account"]), (&json!(old.client_id), &json!("acme")));
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&new_token)).await.0, 200);
     assert_eq!((h.try_trade(&old).await.0, h.try_trade(&new).await.0), (400, 200));
     let (_, impact) = h.admin("GET", &of(&old, "/impact"), json!(null)).await;
@@ -124,6 +129,7 @@ async fn an_armed_role_works_for_its_minutes() {
     assert!(disarmed.is_closed().await);
     assert_eq!(h.ask("DELETE", CLEAR, Some(&token)).await.0, 403);
 
+    h.clock.advance(Duration::from_secs(1));
     h.admin("POST", &of(&minted, "/arm"), arm).await;
     let mut lapsed = upload(&h, "DELETE", CLEAR, &token).await;
     open_streams(&h, &minted, 2).await;
@@ -142,8 +148,16 @@ async fn an_armed_role_works_for_its_minutes() {
     };
     let trail = tokio::time::timeout(Duration::from_secs(30), lapse).await.expect("a lapse");
     assert_eq!(trail["items"][0]["actor"], "gateway", "{trail}");
+    // Three requests ran on it, in two windows.
+    let (_, uses) = h.admin("GET", "/v1/audit?q=role.use", json!(null)).await;
+    let uses = uses["items"].as_array().unwrap().clone();
+    assert_eq!(uses.len(), 2, "{uses:?}");
+    assert_eq!(uses[0]["actor"], format!("client {}", minted.client_id));
+    assert_eq!(uses[0]["target"], minted.client_id);
+    assert!(uses[0]["reason"].as_str().unwrap().starts_with("emergency until 2026-"), "{uses:?}");
     let metrics = h.metrics().await;
     for line in [
+        "portcullis_armed_role_armings_total{role=\"emergency\"} 2",
         "portcullis_armed_role_uses_total{role=\"emergency\"} 3",
         "portcullis_armed_role_lapses_total{role=\"emergency\"} 1",
     ] {

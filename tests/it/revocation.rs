@@ -133,7 +133,16 @@ async fn suspended_sleeps_and_wakes() {
     let minted = h.mint(&["reader"]).await;
     let token = h.trade(&minted).await;
     let call = |verb: &str| format!("/v1/credentials/{}/{verb}", minted.client_id);
-    assert_eq!(h.admin("POST", &call("suspend"), json!({})).await.0, 200);
+    let (status, first) = h.admin("POST", &call("suspend"), json!({})).await;
+    assert_eq!(status, 200, "{first}");
+    // Again, and after another change: the same receipt, and nothing new.
+    let rename = format!("/v1/credentials/{}", minted.client_id);
+    h.admin("PATCH", &rename, json!({"name": "other"})).await;
+    let head = h.running().context.store.status().head;
+    assert_eq!(h.admin("POST", &call("suspend"), json!({})).await, (200, first));
+    assert_eq!(h.running().context.store.status().head, head);
+    let metrics = h.metrics().await;
+    assert!(metrics.contains("revocations_total{kind=\"suspension\"} 1"), "{metrics}");
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 401);
     h.logged(|line| line["reason"] == "suspended").await;
     assert_eq!(h.try_trade(&minted).await.0, 400);

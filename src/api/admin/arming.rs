@@ -82,6 +82,7 @@ pub(super) async fn arm(
     let how_long = fields.duration("for", LONGEST).unwrap_or_default();
     fields.finish(missing)?;
     let window = service::arm(&shared.context, admin.actor(), client, &role, how_long).await?;
+    shared.metrics.armed_role_armings.with_label_values(&[window.role.as_str()]).inc();
     Ok(axum::Json(window.into()))
 }
 

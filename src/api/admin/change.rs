@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::view::{CredentialView, environments, texts};
 use super::{Named, Shared, no_such_credential};
 use crate::api::actor::{Admin, Viewer};
-use crate::api::body::Fields;
+use crate::api::body::{Fields, NoFields};
 use crate::api::error::ApiError;
 use crate::service::{self, CredentialPatch, Needed};
 
@@ -162,6 +162,7 @@ pub(super) async fn narrow(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
+    _: NoFields,
 ) -> Result<Response, ApiError> {
     let narrowed = service::narrow_credential(&shared.context, admin.actor(), client).await?;
     Ok(axum::Json(shared.view(&narrowed)).into_response())

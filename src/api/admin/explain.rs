@@ -11,7 +11,7 @@ use crate::api::body::Fields;
 use crate::api::error::ApiError;
 use crate::domain::ClientId;
 use crate::policy::{Decision, Principal, Step};
-use crate::service::{self, Bearer, ExplainRequest, Explanation, FieldFault};
+use crate::service::{self, Bearer, ExplainRequest, Explanation, FieldFault, Verdict};
 
 /// A request to be judged.
 #[derive(ToSchema)]
@@ -30,15 +30,18 @@ pub(super) struct NewExplain {
 /// The decision and how it came about. The request is taken to have no body.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
-    "decision": "deny", "reason": "insufficient_scope", "status": 403,
+    "decision": "deny", "endpoint": null, "reason": "insufficient_scope", "status": 403,
     "error": "insufficient_scope", "route": "campaigns", "upstream": "legacy",
     "client_id": "6f9619ff-8b86-4011-b42d-00c04fc964ff", "account": "1234",
     "scope": "campaign.list env:*", "needed": ["campaign.create"], "allow": [], "detail": null,
     "steps": [{ "step": "route", "found": "campaigns (/v1/accounts/{account}/campaigns)" }]
 }))]
 pub(super) struct ExplainView {
-    /// `allow` or `deny`.
+    /// `allow`, `deny`, or `local`: the gateway answers this address by itself.
     decision: &'static str,
+    /// With `local`: which of its endpoints answers, as logs name it.
+    #[schema(required = true)]
+    endpoint: Option<&'static str>,
     /// Why it is denied: the word of logs and metrics.
     #[schema(required = true)]
     reason: Option<&'static str>,
@@ -124,6 +127,7 @@ fn view(explanation: Explanation) -> ExplainView {
     let step = |step: Step| StepView { step: step.name, found: step.text };
     let empty = ExplainView {
         decision: "deny",
+        endpoint: None,
         reason: None,
         status: None,
         error: None,
@@ -137,7 +141,13 @@ fn view(explanation: Explanation) -> ExplainView {
         detail: None,
         steps: explanation.steps.into_iter().map(step).collect(),
     };
-    match explanation.decision {
+    let decision = match explanation.verdict {
+        Verdict::Judged(decision) => decision,
+        Verdict::Own(endpoint) => {
+            return ExplainView { decision: "local", endpoint: Some(endpoint), ..empty };
+        }
+    };
+    match decision {
         Decision::Allow(permit) => ExplainView {
             decision: "allow",
             route: Some(permit.route().name.to_string()),

@@ -1,15 +1,17 @@
-//! The keys that tokens are signed with: listing them, rotating.
+//! The keys that tokens are signed with: listing, rotating, revoking.
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Shared;
-use super::view::Page;
+use super::lifecycle::Why;
+use super::view::{Page, ReceiptView};
+use super::{Kind, Shared};
 use crate::api::actor::{SuperAdmin, Viewer};
 use crate::api::body::Fields;
 use crate::api::error::ApiError;
@@ -128,6 +130,31 @@ pub(super) async fn rotate(
     let after = after.unwrap_or(ACTIVATE_AFTER);
     let key = keys::rotate(&shared.context, admin.actor(), algorithm, after).await?;
     Ok((StatusCode::CREATED, axum::Json(KeyView::of(&key))).into_response())
+}
+
+/// Revokes a signing key that somebody else may know: it and every token that it
+/// signed are dead at once and for good, and open streams on them are cut.
+///
+/// If it was the one that signs, a new one of the same algorithm does, and is in
+/// the JWKS, when this answers. A second call answers with the first receipt.
+#[utoipa::path(post, path = "/v1/keys/{kid}/revoke", tag = "keys", operation_id = "revokeKey",
+    params(("kid" = String, Path, description = "Its name, as in the JWKS")),
+    request_body(content = Why, example = json!({ "reason": "the backup was stolen" })),
+    responses((status = 200, description = "Revoked", body = ReceiptView)))]
+pub(super) async fn revoke(
+    State(shared): State<Shared>,
+    admin: SuperAdmin,
+    path: Result<Path<String>, PathRejection>,
+    mut fields: Fields,
+) -> Result<axum::Json<ReceiptView>, ApiError> {
+    let reason = fields.needed_text("reason");
+    fields.finish(Vec::new())?;
+    let Ok(Path(kid)) = path else {
+        return Err(ApiError::not_found("There is no such signing key."));
+    };
+    let receipt = keys::revoke(&shared.context, admin.actor(), &kid, &reason).await?;
+    shared.count(Kind::Key, &receipt);
+    Ok(axum::Json(receipt.into()))
 }
 
 fn read_duration(text: &str) -> Option<Duration> {

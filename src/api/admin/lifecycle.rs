@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use super::view::ReceiptView;
 use super::{Kind, Named, Shared};
 use crate::api::actor::Admin;
-use crate::api::body::Fields;
+use crate::api::body::{Fields, NoFields};
 use crate::api::error::ApiError;
 use crate::service;
 
-/// Why a credential is revoked.
+/// Why it is revoked.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read field by field")]
 pub(super) struct Why {
@@ -40,6 +40,8 @@ pub(super) async fn revoke(
 }
 
 /// Puts a credential and its tokens to sleep.
+///
+/// A second call answers with the first receipt, and changes nothing.
 #[utoipa::path(post, path = "/v1/credentials/{client_id}/suspend", tag = "credentials", operation_id = "suspendCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
     responses(
@@ -49,6 +51,7 @@ pub(super) async fn suspend(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
+    _: NoFields,
 ) -> Result<axum::Json<ReceiptView>, ApiError> {
     let receipt = service::suspend(&shared.context, admin.actor(), client).await?;
     shared.count(Kind::Suspension, &receipt);
@@ -65,6 +68,7 @@ pub(super) async fn resume(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
+    _: NoFields,
 ) -> Result<axum::Json<ReceiptView>, ApiError> {
     let receipt = service::resume(&shared.context, admin.actor(), client).await?;
     Ok(axum::Json(receipt.into()))

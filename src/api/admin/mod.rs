@@ -3,6 +3,7 @@
 mod admins;
 mod arming;
 mod audit;
+mod calls;
 mod catalogue;
 mod change;
 mod credentials;
@@ -12,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod live;
 mod openapi;
+mod reload;
 mod revocations;
 mod secrets;
 mod session;
@@ -24,11 +26,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
 use super::console::console;
 use super::error::ApiError;
-use super::frame::framed;
+use super::frame::{framed, with_fallbacks};
 use super::ops::health;
 use super::readiness::Readiness;
 use super::session::Sessions;
@@ -38,6 +41,7 @@ use crate::service::{Context, KeyGuard, Receipt};
 
 pub use explain::explanation;
 pub use openapi::openapi;
+pub use reload::{ConfigFault, ReloadOrder, Reloaded, Reloads, Unchanged};
 
 /// What handlers work with.
 pub(crate) struct AdminState {
@@ -46,23 +50,34 @@ pub(crate) struct AdminState {
     pub(crate) sessions: Sessions,
     metrics: Metrics,
     gather: Arc<dyn Fn() + Send + Sync>,
+    reloads: Reloads,
 }
 
 pub(crate) type Shared = Arc<AdminState>;
 
 /// Everything that the admin port answers (contract, section 8). `gather` brings
-/// gauges up to date and is called before they are read.
+/// gauges up to date and is called before they are read; `reloads` takes wishes for a
+/// reload.
 pub fn admin_router(
     context: Arc<Context>,
     readiness: Readiness,
     metrics: Metrics,
     gather: Arc<dyn Fn() + Send + Sync>,
+    reloads: Reloads,
 ) -> Router {
     let mut start = [0; 8];
     // Without randomness request ids are only less distinct.
     if let Err(error) = context.entropy.fill(&mut start) {
         tracing::warn!(%error, "request ids begin at zero");
     }
+    let shared = Arc::new(AdminState {
+        context,
+        guard: KeyGuard::default(),
+        sessions: Sessions::default(),
+        metrics,
+        gather,
+        reloads,
+    });
     let router = Router::new()
         .route("/v1/credentials", post(credentials::mint).get(credentials::list))
         .route("/v1/credentials/{client_id}", get(credentials::show).patch(change::change))
@@ -84,21 +99,18 @@ pub fn admin_router(
         .route("/v1/admins/{name}", delete(admins::remove))
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/rotate", post(keys::rotate))
+        .route("/v1/keys/{kid}/revoke", post(keys::revoke))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/session", post(session::sign_in).delete(session::sign_out))
+        .route("/v1/reload", post(reload::reload))
         .route("/v1/live", get(live::show))
         .route("/openapi.json", get(openapi::describe))
         .merge(health(readiness))
         .merge(console())
-        .with_state(Arc::new(AdminState {
-            context,
-            guard: KeyGuard::default(),
-            sessions: Sessions::default(),
-            metrics,
-            gather,
-        }));
+        .with_state(Arc::clone(&shared));
+    let router = with_fallbacks(router).layer(from_fn_with_state(shared, calls::gate));
     framed(router, u64::from_be_bytes(start))
 }
 
@@ -110,6 +122,7 @@ enum Kind {
     CutOff,
     Suspension,
     Secret,
+    Key,
 }
 
 impl AdminState {
@@ -126,6 +139,7 @@ impl AdminState {
             Kind::CutOff => "cut_off",
             Kind::Suspension => "suspension",
             Kind::Secret => "secret",
+            Kind::Key => "key",
         };
         if !receipt.repeated {
             self.metrics.revocations.with_label_values(&[label]).inc();

@@ -3,13 +3,14 @@
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::json;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle, live,
-    revocations, secrets, session,
+    admins, arming, audit, calls, catalogue, change, credentials, explain, impact, keys, lifecycle,
+    live, reload, revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
@@ -21,7 +22,8 @@ use crate::api::session::COOKIE;
         title = "Portcullis admin API",
         description = "Mints, finds and revokes credentials. Every call but /healthz, /readyz, \
             /openapi.json and POST /v1/session takes an admin key, or the cookie of a session. Roles: viewer reads; admin also mints and revokes; \
-            super-admin also manages administrators."
+            super-admin also manages administrators, signing keys and the configuration. \
+            x-required-role says the least role of each call, or none."
     ),
     paths(
         credentials::mint, credentials::list, credentials::show,
@@ -31,9 +33,9 @@ use crate::api::session::COOKIE;
         revocations::revoke, revocations::list,
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
-        keys::list, keys::rotate,
+        keys::list, keys::rotate, keys::revoke,
         audit::list, audit::verify, explain::explain,
-        session::sign_in, session::sign_out, live::show,
+        session::sign_in, session::sign_out, live::show, reload::reload,
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
@@ -44,8 +46,14 @@ struct AdminApi;
 /// What any call may answer, so that no handler has to repeat it.
 struct Errors;
 
-const ERRORS: [(&str, &str, &str, &str); 8] = [
-    ("400", "invalid_request", "The body is not one JSON object with unique keys", "POST"),
+const ERRORS: [(&str, &str, &str, &str); 9] = [
+    (
+        "400",
+        "invalid_request",
+        "The body is not one JSON object with unique keys, or the query is no UTF-8",
+        "",
+    ),
+    ("408", "request_timeout", "The body did not come within 10 seconds", "POST"),
     ("401", "unauthorized", "No admin key, or an unknown one", ""),
     ("403", "forbidden", "The administrator's role does not suffice", ""),
     ("404", "not_found", "There is no such thing", ""),
@@ -86,13 +94,26 @@ impl Modify for Errors {
         let one_of = ["admin_key", "session"];
         let required = |name| SecurityRequirement::new(name, Vec::<String>::new());
         document.security = Some(one_of.map(required).to_vec());
-        let keyed = |path: &str| path.starts_with("/v1/");
-        for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| keyed(path)) {
-            let changes = [&mut item.post, &mut item.patch, &mut item.delete];
-            let changes = changes.into_iter().map(|operation| (operation, "POST"));
-            let operations = std::iter::once((&mut item.get, "GET")).chain(changes);
-            for (operation, method) in operations {
+        for (path, item) in &mut document.paths.paths {
+            let operations = [
+                (&mut item.get, "GET", "GET"),
+                (&mut item.post, "POST", "POST"),
+                (&mut item.patch, "PATCH", "POST"),
+                (&mut item.delete, "DELETE", "POST"),
+            ];
+            for (operation, verb, method) in operations {
                 let Some(operation) = operation else { continue };
+                // A call that the list forgot is told as one for nobody.
+                let role = match calls::needed(verb, path) {
+                    Some(Some(role)) => role.as_str(),
+                    Some(None) => "none",
+                    None => "unlisted",
+                };
+                let told = Extensions::builder().add("x-required-role", role).build();
+                operation.extensions = Some(told);
+                if !path.starts_with("/v1/") {
+                    continue;
+                }
                 let responses = &mut operation.responses.responses;
                 for (status, code, text, only) in ERRORS {
                     if only.is_empty() || only.contains(method) {

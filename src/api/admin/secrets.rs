@@ -78,7 +78,8 @@ pub(super) async fn add(
 
 /// Retires a secret and the tokens that it minted, at once and for good.
 ///
-/// Other secrets and their tokens go on. A second call tells when it ended.
+/// Other secrets and their tokens go on. A second call answers with the first
+/// receipt.
 #[utoipa::path(delete, path = "/v1/credentials/{client_id}/secrets/{generation}", tag = "credentials", operation_id = "retireSecret",
     params(
         ("client_id" = String, Path, description = "Its id, a UUID"),

@@ -12,8 +12,6 @@ use super::error::Refusal;
 use super::params::{Params, decodable};
 use crate::domain::SecretText;
 
-const UNDECODABLE: Refusal =
-    Refusal::invalid_request("The Basic credentials can not be decoded (RFC 6749 section 2.3.1).");
 const TWO_WAYS: Refusal =
     Refusal::invalid_request("The client authenticates itself in more than one way.");
 
@@ -39,7 +37,7 @@ pub(super) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presente
     if basics.next().is_some() || params.client_secret().is_some() {
         return Err(TWO_WAYS);
     }
-    let (client_id, secret) = decode(encoded).ok_or(UNDECODABLE)?;
+    let (client_id, secret) = decode(encoded).ok_or(Refusal::UNDECODABLE)?;
     // Some libraries repeat the id in the body; a second id is a contradiction.
     if params.client_id().is_some_and(|id| id != client_id) {
         return Err(TWO_WAYS);

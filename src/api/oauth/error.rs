@@ -12,6 +12,9 @@ use serde::Serialize;
 use super::{RefusalReason, json_response};
 use crate::service::BadClient;
 
+/// One text, whatever was wrong.
+const CLIENT_FAILED: &str = "Client authentication failed.";
+
 /// An answer that is not what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -86,9 +89,17 @@ impl Refusal {
     /// that has one, else 400, which old clients handle and 401 they don't.
     pub(super) fn invalid_client(bad: BadClient, challenge: bool) -> Self {
         let status = if challenge { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
-        let refusal = Refusal::new(status, "invalid_client", "Client authentication failed.");
+        let refusal = Refusal::new(status, "invalid_client", CLIENT_FAILED);
         Refusal { challenge, reason: Some(bad.reason.as_str()), ..refusal }
     }
+
+    /// Basic credentials that can't be read: the client tried to authenticate, so
+    /// the answer is the one for whom that failed (RFC 6749 section 5.2).
+    pub(super) const UNDECODABLE: Refusal = Refusal {
+        challenge: true,
+        reason: Some("undecodable"),
+        ..Refusal::new(StatusCode::UNAUTHORIZED, "invalid_client", CLIENT_FAILED)
+    };
 
     /// More often than the endpoint's rate allows (429).
     pub(super) fn rate_limited(wait: Duration) -> Self {

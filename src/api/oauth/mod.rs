@@ -28,6 +28,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use prometheus::IntCounter;
 
+use crate::domain::{AccountId, ClientId};
 use crate::metrics::Metrics;
 use crate::service::Context;
 use error::Refusal;
@@ -52,6 +53,15 @@ pub struct OauthPaths {
 /// answer: for the access log of whoever called the router, not for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusalReason(pub &'static str);
+
+/// Who was given a token, in the extensions of the answer: for the access log too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenClient {
+    /// The credential.
+    pub client_id: ClientId,
+    /// Its account.
+    pub account: AccountId,
+}
 
 /// Names the endpoint of a request path (without the query), `None` if it is
 /// not one of these: `oauth.token`, `oauth.token_info`, `oauth.introspect`,

@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 use serde::Serialize;
 
 use super::error::Refusal;
-use super::{Desk, body, client, json, read};
+use super::{Desk, TokenClient, body, client, json, read};
 use crate::metrics::Metrics;
 use crate::service::{BadClient, BadClientReason, Lifetime, MintRefusal, authenticate, mint_token};
 
@@ -77,6 +77,8 @@ impl Desk {
         };
         let mut response = json(&answer, "no-store")?;
         response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        let (client_id, account) = (credential.client_id, credential.account.clone());
+        response.extensions_mut().insert(TokenClient { client_id, account });
         Ok(response)
     }
 }

@@ -52,15 +52,16 @@ pub(super) enum RingError {
 }
 
 /// Which of the stored keys signs at `now`, the newest first.
-fn signer(newest_first: &[StoredKey], now: UnixTime) -> Option<&StoredKey> {
+pub(super) fn signer(newest_first: &[StoredKey], now: UnixTime) -> Option<&StoredKey> {
     let active = newest_first.iter().find(|key| key.activates_at <= now);
     // Where the clock went back before all of them, the oldest is the least wrong.
     active.or(newest_first.last())
 }
 
-/// All stored keys, the newest first.
+/// All stored keys that are not revoked, the newest first.
 pub(super) fn newest_first(memory: &Memory) -> Vec<StoredKey> {
     let mut keys = memory.keys.lock().clone();
+    keys.retain(|key| memory.revoked_keys.first(&key.kid).is_none());
     keys.sort_by(|a, b| (b.created_at, &b.kid).cmp(&(a.created_at, &a.kid)));
     keys
 }
@@ -84,12 +85,13 @@ pub(super) fn build(
     Ok(Keyring::new(signing, believed.iter().map(|key| key.verifying_key()).collect()))
 }
 
-/// The operator's own key, if it signs: it does whenever there is one, and the
-/// store never holds it.
+/// The operator's own key, if it signs: it does whenever there is one that is not
+/// revoked, and the store never holds it.
 pub(super) fn operator(ctx: &Context, ring: &Keyring) -> Option<Arc<SigningKey>> {
     let signing = ring.signing();
     let stored = ctx.memory.keys.lock().iter().any(|key| key.kid == *signing.kid());
-    (!stored).then(|| Arc::clone(signing))
+    let dead = ctx.memory.revoked_keys.first(signing.kid()).is_some();
+    (!stored && !dead).then(|| Arc::clone(signing))
 }
 
 /// Brings the ring up to the stored keys and the time. True if it is another

@@ -11,9 +11,9 @@ use crate::api::ops_router;
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_in_json() {
     let port = Port::new().await;
-    let answer = port.send(request("GET", "/v2", None, "")).await;
+    let answer = port.send(request("GET", "/v2", Some(&port.viewer), "")).await;
     assert_eq!((answer.status.as_u16(), &answer.json["error"]), (404, &json!("not_found")));
-    let answer = port.send(request("DELETE", "/v1/credentials", None, "")).await;
+    let answer = port.send(request("DELETE", "/v1/credentials", Some(&port.viewer), "")).await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.json["error"], "method_not_allowed");
     let allow = answer.headers["allow"].to_str().unwrap();

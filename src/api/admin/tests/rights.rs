@@ -29,7 +29,7 @@ fn calls(
         ("DELETE", one(&format!("/secrets/{generation}")), json!(null), Some(Admin)),
         ("GET", one("/impact"), json!(null), Some(Viewer)),
         ("GET", one("/usage"), json!(null), Some(Viewer)),
-        ("POST", one("/narrow"), json!(null), Some(Admin)),
+        ("POST", one("/narrow"), json!({}), Some(Admin)),
         ("POST", one("/suspend"), json!({}), Some(Admin)),
         ("POST", one("/resume"), json!({}), Some(Admin)),
         ("POST", one("/revoke"), json!({ "reason": "r" }), Some(Admin)),
@@ -50,6 +50,8 @@ fn calls(
         ("DELETE", "/v1/admins/{name}".into(), json!(null), Some(SuperAdmin)),
         ("GET", "/v1/keys".into(), json!(null), Some(Viewer)),
         ("POST", "/v1/keys/rotate".into(), json!({}), Some(SuperAdmin)),
+        ("POST", "/v1/keys/{kid}/revoke".into(), json!({ "reason": "r" }), Some(SuperAdmin)),
+        ("POST", "/v1/reload".into(), json!({}), Some(SuperAdmin)),
         ("POST", "/v1/explain".into(), json!({ "method": "GET", "url": "/" }), Some(Viewer)),
         ("GET", "/v1/live".into(), json!(null), Some(Viewer)),
         ("POST", "/v1/session".into(), json!({ "key": key }), None),
@@ -65,6 +67,8 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     let port = Port::new().await;
     port.readiness.ready();
     port.world.keep_key().await;
+    port.reload_for_ever();
+    let kid = port.world.ctx.world.load().keys().signing().kid().to_string();
     let id = port.world.credential("a").await.credential.client_id.to_string();
     let keys = [
         (None, None),
@@ -83,7 +87,7 @@ async fn each_role_may_do_what_it_may_and_no_more() {
     for (method, path, body, needed) in calls(&id, "1", &port.viewer) {
         for (key, role) in keys {
             let head = port.world.store.status().head;
-            let path = path.replace("{name}", "n");
+            let path = path.replace("{name}", "n").replace("{kid}", &kid);
             let answer = port.send(request(method, &path, key, &body.to_string())).await;
             let told = format!("{method} {path} as {role:?}: {}", answer.text);
             match needed {
@@ -150,6 +154,10 @@ async fn openapi_describes_every_call() {
         .into_iter()
         .map(|(method, path, _, _)| format!("{method} {path}"))
         .collect();
+    for (method, path, _, role) in calls("{client_id}", "{generation}", "") {
+        let told = &document["paths"][&path][method.to_lowercase()]["x-required-role"];
+        assert_eq!(told, role.map_or("none", AdminRole::as_str), "{method} {path}");
+    }
     described.sort_unstable();
     served.sort_unstable();
     assert_eq!(described, served);

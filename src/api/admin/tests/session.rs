@@ -210,7 +210,7 @@ async fn the_console_is_served_strictly() {
         linked += 1;
     }
     assert!(linked >= 3);
-    assert_eq!(port.send(get("/console/none.js")).await.status, 404);
+    assert_eq!(port.send(get("/console/none.js")).await.status, 401);
     assert_eq!(port.send(request("POST", "/", None, "")).await.status, 405);
 }
 
