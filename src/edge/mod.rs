@@ -15,11 +15,15 @@ mod patience;
 mod peers;
 mod proxy;
 mod reject;
+mod retry;
 mod server;
 mod settings;
 mod stage;
 
 pub use mount::{Caller, Endpoints, Mount};
-pub use peers::{AuthorizationPolicy, UpstreamSettings};
+pub use peers::{
+    AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, Resolver, SystemResolver, Trust,
+    UpstreamProtocol, UpstreamSettings,
+};
 pub use server::{DataPlane, bind};
 pub use settings::{EdgeParts, EdgeSettings};

@@ -1,13 +1,15 @@
 //! What is known of one request while it is under way; its end is its report.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::headers::Origin;
 use super::patience::Patience;
-use super::peers::Upstream;
+use super::peers::{Address, Upstream};
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
 use crate::policy::{Denial, Permit};
@@ -44,7 +46,14 @@ pub(crate) struct Passage {
     pub(crate) body_limit: u64,
     /// When the upstream was first asked.
     pub(crate) asked: Option<Instant>,
-    pub(crate) attempts: usize,
+    /// Where it was tried, the last one at the end.
+    pub(crate) tried: SmallVec<[SocketAddr; 3]>,
+    /// Where it is now, or was last.
+    pub(crate) address: Option<Address>,
+    /// True if the next try must be on a connection of its own, to the same address.
+    pub(crate) fresh: bool,
+    /// What the last attempt to connect came to, for the log.
+    pub(crate) cause: String,
 }
 
 /// The connection's part in a request.
@@ -148,6 +157,11 @@ impl RequestContext {
         {
             let spent = asked.elapsed().as_secs_f64();
             metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
+        }
+        if let (true, Stage::Permitted(Passage { upstream, address: Some(address), .. })) =
+            (silent, &self.stage)
+        {
+            upstream.failed(address);
         }
         self.reporter.log.write(&AccessRecord {
             ts: self.began_at.to_string(),

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod backends;
 mod commands;
 mod console;
 mod forwarding;
@@ -25,3 +26,4 @@ mod revocation;
 mod secrets;
 mod streaming;
 mod upstream;
+mod upstreams;
