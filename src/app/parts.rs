@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::start::StartError;
-use crate::api::oauth::{OauthPaths, endpoints, router};
+use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
 use crate::config::{
     Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization,
     UpstreamTls,
@@ -107,6 +107,7 @@ pub(super) async fn edge_settings(
         trusted_proxies: server.trusted_proxies.clone(),
         upstreams: resolved,
         mount,
+        resource_metadata: resource_metadata(&oauth.issuer),
     }))
 }
 

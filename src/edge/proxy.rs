@@ -10,6 +10,7 @@ use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
@@ -17,9 +18,10 @@ use super::failure::{Failure, NO_HTTP2};
 use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
+use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
-use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
+use super::stage::{Reporter, RequestContext, Stage, Ticket};
 use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
 
@@ -30,6 +32,8 @@ pub(crate) struct Gateway {
     pub(crate) settings: Arc<ArcSwap<EdgeSettings>>,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
+    /// True once no more requests are wanted.
+    pub(crate) stop: ShutdownWatch,
 }
 
 impl Gateway {
@@ -66,7 +70,8 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let reply = Reply::denied(&denial, &ctx.request_id);
+        let metadata = &self.settings.load().resource_metadata;
+        let reply = Reply::denied(&denial, &ctx.request_id, metadata);
         ctx.stage = Stage::Denied(denial);
         send(reply, session, ctx).await
     }
@@ -114,13 +119,17 @@ impl ProxyHttp for Gateway {
         let settings = self.settings.load();
         let idle = settings.head.idle_timeout;
         // HTTP/1.0 has no keep-alive of its own (RFC 9112 section 9.3).
-        let lasting = session.req_header().version != http::Version::HTTP_10;
+        let lasting =
+            session.req_header().version != http::Version::HTTP_10 && !*self.stop.borrow();
         session.set_keepalive(lasting.then_some(idle.as_secs().max(1)));
         session.set_read_timeout(Some(idle));
         session.set_write_timeout(Some(idle));
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
         let request = session.req_header();
-        ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), str::to_owned);
+        ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), Arc::from);
+        if let Some(ticket) = &ctx.ticket {
+            let _ = ticket.request_id.set(Arc::clone(&ctx.request_id));
+        }
         ctx.method = request.method.as_str().to_owned();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
         let target = Target::parse(request.raw_path(), host);
@@ -154,7 +163,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         if let Some(held) = ctx.held.take().filter(|held| !held.is_empty()) {
@@ -167,7 +176,8 @@ impl ProxyHttp for Gateway {
         if let (Stage::Permitted(passage), Some(ticket), None) =
             (&ctx.stage, &ctx.ticket, ctx.status)
         {
-            ticket.patience.wind_up(passage.upstream.patience);
+            let turn = if end { Turn::Upstream } else { Turn::Client };
+            ticket.patience.wind_up(passage.upstream.patience, turn);
         }
         match &ctx.stage {
             Stage::Permitted(passage)
@@ -181,7 +191,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Stage::Permitted(passage) = &mut ctx.stage else {
@@ -190,22 +200,13 @@ impl ProxyHttp for Gateway {
         // Another attempt sends the body again.
         ctx.bytes_in = 0;
         passage.asked.get_or_insert_with(Instant::now);
-        let fresh = std::mem::take(&mut passage.fresh);
-        let address = match passage.address.take().filter(|_| fresh) {
-            Some(again) => Some(again),
-            None => passage.upstream.next(&passage.tried),
-        };
-        let Some(address) = address else {
-            let error = Error::explain(ErrorType::ConnectNoRoute, "no address to try");
-            return Err(error.into_up());
-        };
         if let Some(ticket) = &ctx.ticket {
-            ticket.patience.wind_up(passage.upstream.patience);
+            // Whoever waits for a 100 has nothing to do yet.
+            let waits = session.req_header().headers.contains_key(header::EXPECT);
+            let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
+            ticket.patience.wind_up(passage.upstream.patience, turn);
         }
-        let peer = passage.upstream.peer(&address, fresh);
-        passage.tried.push(address.socket);
-        passage.address = Some(address);
-        Ok(peer)
+        passage.next_peer()
     }
 
     fn fail_to_connect(
@@ -276,7 +277,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
@@ -286,12 +287,16 @@ impl ProxyHttp for Gateway {
             if let Some(ticket) = &ctx.ticket {
                 ticket.patience.stop();
             }
-            if let Stage::Permitted(Passage { upstream, address: Some(address), .. }) = &ctx.stage {
-                upstream.answered(address);
+            if let Stage::Permitted(passage) = &ctx.stage {
+                passage.was_answered();
             }
         }
         if status != 101 {
             strip_hop_by_hop(response);
+            if *self.stop.borrow() {
+                // The client is told, rather than surprised with its next request.
+                session.set_keepalive(None);
+            }
         }
         Ok(())
     }
@@ -338,7 +343,7 @@ impl ProxyHttp for Gateway {
         }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = if failure.status == 413 {
-                Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id)
+                Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id, "")
             } else {
                 Reply::error(failure.status, failure.error, failure.description, &ctx.request_id)
             };
@@ -365,7 +370,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
-        ctx.request_id.clone()
+        ctx.request_id.to_string()
     }
 
     async fn logging(

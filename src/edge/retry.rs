@@ -1,10 +1,11 @@
-//! Whether a request may be sent again, and what a failure says of an address.
+//! Where a request goes, whether it may be sent again, and what a failure says of an address.
 //!
 //! Where nothing was sent, anything may. Where something may have been, only
 //! what may come twice (RFC 9110 section 9.2.2), and only if there is reason to
 //! expect more of the next time: another address, or a connection that was not
 //! lying about. A request that may have taken effect is never sent twice.
 
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::failure::{broke_off, cause};
@@ -14,6 +15,37 @@ use super::stage::Passage;
 const ATTEMPTS: usize = 3;
 
 impl Passage {
+    /// Where the request goes now.
+    pub(super) fn next_peer(&mut self) -> pingora::Result<Box<HttpPeer>> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let address = match self.address.take().filter(|_| fresh) {
+            Some(again) => Some(again),
+            None => self.upstream.next(&self.tried),
+        };
+        let Some(address) = address else {
+            let error = Error::explain(ErrorType::ConnectNoRoute, "there is no address to try");
+            return Err(error.into_up());
+        };
+        let peer = self.upstream.peer(&address, fresh);
+        self.tried.push(address.socket);
+        self.address = Some(address);
+        Ok(peer)
+    }
+
+    /// The head of the response came, whatever it says.
+    pub(super) fn was_answered(&self) {
+        if let Some(address) = &self.address {
+            self.upstream.answered(address);
+        }
+    }
+
+    /// Nothing came for too long.
+    pub(super) fn was_silent(&self) {
+        if let Some(address) = &self.address {
+            self.upstream.failed(address);
+        }
+    }
+
     /// There is no connection, so nothing was sent. True to try again.
     pub(super) fn try_after_no_connection(&mut self, error: &Error) -> bool {
         self.cause = cause(error);
