@@ -6,7 +6,7 @@
 //! lying about. A request that may have taken effect is never sent twice.
 
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::failure::{broke_off, cause};
 use super::stage::Passage;
@@ -71,8 +71,12 @@ impl Passage {
             return false;
         }
         let broke_off = broke_off(error.etype());
-        // Upstreams close connections that nobody uses, at bad moments too.
-        let lay_about = reused && broke_off;
+        // Upstreams close connections that nobody uses, at bad moments too. One
+        // that ends a stream of its HTTP/2 connection means just that request,
+        // unless Pingora knows better (GOAWAY, RFC 9113 section 6.8).
+        let means_it = *error.etype() == ErrorType::H2Error
+            && matches!(error.retry, RetryType::Decided(false));
+        let lay_about = reused && broke_off && !means_it;
         if let (false, Some(address)) = (lay_about, &self.address) {
             self.upstream.failed(address);
         }

@@ -85,8 +85,14 @@ async fn an_http1_client_reaches_an_h2c_upstream() {
     }
     let first = backend.seen()[0].connection;
     assert!(backend.seen().iter().all(|seen| seen.connection == first));
+    // Of an absolute target, authority and path are where they belong.
+    let request =
+        "GET http://api.example/u/abs?q HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(once(harness.data(), request).await.unwrap().status, 200);
+    assert_eq!(backend.seen().pop().unwrap().head.uri, "http://api.example/u/abs?q");
     // A stream that the upstream ends without an answer.
     assert_eq!(ask(&harness, "GET", "/u/refuse", "").await.status, 502);
+    assert_eq!(backend.seen().iter().filter(|s| s.head.uri.path() == "/u/refuse").count(), 1);
     assert_eq!(ask(&harness, "GET", "/u/fine", "").await.status, 200);
 }
 
@@ -142,6 +148,13 @@ async fn an_upstream_that_speaks_no_h2_is_a_bad_gateway_and_hears_nothing() {
             assert_eq!((answer.status, backend.count()), (502, 0), "{alpn:?}");
         }
     }
+    // In clear nothing is agreed on; it answers the preface, and that is no HTTP/2.
+    let backend = Scripted::start(Act::Answer).await;
+    let harness = start(&format!("{}\nprotocol = \"h2c\"", addresses(&[backend.address]))).await;
+    for method in ["GET", "POST"] {
+        assert_eq!(ask(&harness, method, "/u/x", "").await.status, 502);
+    }
+    assert!(backend.seen().iter().all(|(line, _)| line.starts_with("PRI * HTTP/2.0")));
 }
 
 #[tokio::test]

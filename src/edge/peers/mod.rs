@@ -15,7 +15,7 @@ mod trust;
 mod watch;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -92,13 +92,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 impl Upstream {
     pub(crate) fn new(settings: UpstreamSettings) -> Self {
         let template = template(&settings);
-        let first = settings.addresses.first().map(|name| name.text.as_str());
-        let port = first.and_then(|text| text.rsplit_once(':')).map_or("", |(_, port)| port);
-        let host = match &settings.trust {
-            Some(trust) if port != "443" => format!("{}:{port}", trust.server_name()),
-            Some(trust) => trust.server_name().to_owned(),
-            None => first.unwrap_or_default().to_owned(),
-        };
+        let host = host(&settings);
         Upstream {
             name: settings.name,
             authorization: settings.authorization,
@@ -252,6 +246,20 @@ impl Upstream {
                 self.name
             );
         }
+    }
+}
+
+/// The authority that checks ask for.
+fn host(settings: &UpstreamSettings) -> String {
+    let first = settings.addresses.first().map_or("", |name| name.text.as_str());
+    let Some(trust) = &settings.trust else { return first.to_owned() };
+    let name = match trust.server_name().parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => trust.server_name().to_owned(),
+    };
+    match first.rsplit_once(':') {
+        Some((_, port)) if port != "443" => format!("{name}:{port}"),
+        _ => name,
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::settings::NamedAddress;
 
@@ -28,6 +30,9 @@ impl Resolver for SystemResolver {
     }
 }
 
+/// How long one name may take: others wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// All addresses, in order, each once.
 pub(super) fn all(names: &[NamedAddress]) -> Vec<SocketAddr> {
     let mut all: Vec<_> = names.iter().flat_map(|name| name.found.iter().copied()).collect();
@@ -39,7 +44,9 @@ pub(super) fn all(names: &[NamedAddress]) -> Vec<SocketAddr> {
 /// Looks names up again. One that can't be found keeps what it meant.
 pub(super) async fn refresh(names: &mut [NamedAddress], resolver: &dyn Resolver, upstream: &str) {
     for name in names.iter_mut().filter(|name| name.is_name()) {
-        match resolver.resolve(&name.text).await {
+        let late = |_| Err(io::ErrorKind::TimedOut.into());
+        let answer = timeout(PATIENCE, resolver.resolve(&name.text)).await;
+        match answer.unwrap_or_else(late) {
             Ok(found) if !found.is_empty() => name.found = found,
             Ok(_) => {
                 let address = &name.text;
