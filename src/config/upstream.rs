@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use http::uri::PathAndQuery;
+
 use super::files;
 use super::model::{
     HealthCheck, OutlierEjection, Protocol, Upstream, UpstreamAuthorization, UpstreamTls,
@@ -88,11 +90,10 @@ fn upstream(
 
 fn health_check(section: &Section<'_>) -> HealthCheck {
     let path = section.get("path", |value| {
-        let must = "must be a path such as \"/health\": \"/\" and visible ASCII without \"#\"";
-        value.parsed(must, |text| {
-            let visible = |b: u8| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'<' | b'>');
-            let fits = text.starts_with('/') && text.len() <= 1024 && text.bytes().all(visible);
-            fits.then(|| text.to_owned())
+        value.parsed("must be a path such as \"/health\"", |text| {
+            let fits = text.starts_with('/') && text.len() <= 1024 && !text.contains('#');
+            let fits = fits && text.bytes().all(|b| b.is_ascii_graphic());
+            (fits && PathAndQuery::try_from(text).is_ok()).then(|| text.to_owned())
         })
     });
     let a_while = |value: &Value<'_>| value.duration(100 * MILLISECOND..=600 * SECOND);
