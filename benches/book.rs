@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use portcullis::app::{Means, Running, start};
 use portcullis::config;
 use portcullis::domain::{SystemClock, SystemEntropy};
+use portcullis::edge::SystemResolver;
 use portcullis::service::{Actor, CredentialRequest, Filter, issue_credential, search};
 
 const CREDENTIALS: usize = 100_000;
@@ -42,6 +43,7 @@ async fn launch(folder: &Path) -> Running {
         entropy: Arc::new(SystemEntropy),
         log: Box::new(std::io::sink()),
         store: None,
+        resolver: Arc::new(SystemResolver),
     };
     start(config::parse(&text, Path::new(".")).unwrap(), means).await.unwrap()
 }

@@ -43,6 +43,7 @@
 //! - `api`: the routers of OAuth and of the admin port. `config`: one TOML file,
 //!   every fault at once.
 //! - `edge`: our accept loop and head reader, Pingora's callbacks, peers, refusals.
+//!   `edge::peers` looks after addresses beside the requests.
 //! - `app`: puts it all together and takes it apart again, in order.
 //!
 //! # The walk of a request
@@ -64,7 +65,9 @@
 //!    revocation in between finds the request, one before is seen; a credential
 //!    that has changed meanwhile is judged again.
 //! 6. `upstream_peer` takes the address from the passage, and there is no other
-//!    way to one. `edge::headers` strips and sets; the target is the permit's.
+//!    way to one. `edge::peers` knows which are up and how each is reached,
+//!    `edge::retry` whether one may be tried after another. `edge::headers` strips
+//!    and sets; the target is the permit's.
 //! 7. `RequestContext` reports when it is dropped, however that comes about: one
 //!    line in the log, one count in the metrics.
 //!
@@ -119,6 +122,9 @@
 //! 17. Who may call what on the admin port stands in one list, `api::admin::calls`:
 //!     its gate enforces it, the description tells it, and `tests/it/roles.rs` tries
 //!     every call with every role.
+//! 18. What may have taken effect upstream is never sent twice, and no connection is
+//!     shared between trust domains. `what_may_have_been_done_is_never_sent_twice`,
+//!     `trust_is_not_shared_and_is_read_again_at_a_reload`.
 //!
 //! # Where the first plan was left, and why
 //!

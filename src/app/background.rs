@@ -95,6 +95,8 @@ pub(super) fn gather(
 ) -> Arc<dyn Fn() + Send + Sync> {
     // A new snapshot has a new cache, whose counts begin at zero.
     let seen = Mutex::new((0, 0));
+    // Addresses come and go with DNS and reloads.
+    let shown = Mutex::new(Vec::<(String, String)>::new());
     let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     Arc::new(move || {
         let memory = &context.memory;
@@ -110,9 +112,18 @@ pub(super) fn gather(
         }
         metrics.open_streams.set(gauge(memory.streams.count()));
         metrics.store_revision.set(i64::try_from(memory.revision()).unwrap_or(i64::MAX));
-        for (upstream, address, up) in data.upstream_health() {
-            metrics.upstream_up.with_label_values(&[&upstream, &address]).set(i64::from(up));
+        let health = data.upstream_health();
+        let mut shown = shown.lock();
+        for (upstream, address) in shown.drain(..) {
+            if !health.iter().any(|(u, a, _)| (u, a) == (&upstream, &address)) {
+                let _ = metrics.upstream_up.remove_label_values(&[&upstream, &address]);
+            }
         }
+        for (upstream, address, up) in health {
+            metrics.upstream_up.with_label_values(&[&upstream, &address]).set(i64::from(up));
+            shown.push((upstream, address));
+        }
+        drop(shown);
         let world = context.world.load();
         let (hits, misses) = (world.cache().hits(), world.cache().misses());
         let mut seen = seen.lock();

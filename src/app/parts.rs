@@ -1,15 +1,19 @@
 //! Configuration values -> the values that the rooms want.
 
+use std::io;
 use std::sync::Arc;
-
-use tokio::net::lookup_host;
 
 use super::start::StartError;
 use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
 use crate::config::{
     Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization,
+    UpstreamTls,
 };
-use crate::edge::{AuthorizationPolicy, EdgeParts, EdgeSettings, Mount, UpstreamSettings};
+use crate::domain::UpstreamName;
+use crate::edge::{
+    AuthorizationPolicy, EdgeParts, EdgeSettings, EjectionRule, HealthRule, Mount, NamedAddress,
+    Resolver, Trust, UpstreamProtocol, UpstreamSettings,
+};
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
 use crate::service::{Context, Minting, OwnPaths};
@@ -33,21 +37,6 @@ pub fn not_built(config: &Config) -> Vec<String> {
     }
     if config.store.engine == Engine::Etcd {
         asked.push("store.engine = \"etcd\": use \"sled\"".to_owned());
-    }
-    for upstream in &config.upstreams {
-        let name = &upstream.name;
-        if upstream.protocol != Protocol::Http1 {
-            asked.push(format!("upstream {name:?}: protocol: use \"http1\""));
-        }
-        if upstream
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.ca.is_some() || tls.client_certificate.is_some())
-        {
-            asked.push(format!(
-                "upstream {name:?}: ca and client_certificate: use a publicly trusted certificate"
-            ));
-        }
     }
     asked
 }
@@ -104,13 +93,14 @@ pub(super) async fn edge_settings(
     upstreams: Vec<Upstream>,
     context: &Arc<Context>,
     metrics: &Metrics,
+    resolver: &Arc<dyn Resolver>,
 ) -> Result<EdgeSettings, StartError> {
     let paths = oauth_paths(oauth);
     let owned = endpoints(&paths);
     let mount = Mount::new(Box::new(owned), router(Arc::clone(context), &paths, metrics.clone()));
     let mut resolved = Vec::with_capacity(upstreams.len());
     for upstream in upstreams {
-        resolved.push(resolve(upstream).await?);
+        resolved.push(resolve(upstream, resolver).await?);
     }
     Ok(EdgeSettings::new(EdgeParts {
         header_bytes: server.limits.header_bytes,
@@ -126,23 +116,41 @@ pub(super) async fn edge_settings(
     }))
 }
 
-/// Names are looked up once: on the way of a request there is no time for it.
-async fn resolve(upstream: Upstream) -> Result<UpstreamSettings, StartError> {
+/// Names are looked up first here, and then again beside the requests: on the
+/// way of one there is no time for it.
+async fn resolve(
+    upstream: Upstream,
+    resolver: &Arc<dyn Resolver>,
+) -> Result<UpstreamSettings, StartError> {
     let mut addresses = Vec::new();
-    for address in &upstream.addresses {
-        let unresolved = |error: std::io::Error| StartError::Unresolved {
+    for text in upstream.addresses {
+        let unresolved = |error: io::Error| StartError::Unresolved {
             upstream: upstream.name.to_string(),
-            address: address.clone(),
+            address: text.clone(),
             error,
         };
-        addresses.extend(lookup_host(address.as_str()).await.map_err(unresolved)?);
+        let found = match text.parse() {
+            Ok(address) => vec![address],
+            Err(_) => resolver.resolve(&text).await.map_err(unresolved)?,
+        };
+        if found.is_empty() {
+            return Err(unresolved(io::Error::other("it has no address")));
+        }
+        addresses.push(NamedAddress { text, found });
     }
-    addresses.sort();
-    addresses.dedup();
+    let trust = match &upstream.tls {
+        Some(tls) => Some(trust(&upstream.name, tls)?),
+        None => None,
+    };
+    let (check, ejection) = (upstream.health_check, upstream.outlier_ejection);
     Ok(UpstreamSettings {
         name: upstream.name,
         addresses,
-        server_name: upstream.tls.map(|tls| tls.server_name),
+        protocol: match upstream.protocol {
+            Protocol::Http1 => UpstreamProtocol::Http1,
+            Protocol::H2 | Protocol::H2c => UpstreamProtocol::Http2,
+        },
+        trust,
         authorization: match upstream.authorization {
             UpstreamAuthorization::Strip => AuthorizationPolicy::Strip,
             UpstreamAuthorization::Forward => AuthorizationPolicy::Forward,
@@ -150,5 +158,25 @@ async fn resolve(upstream: Upstream) -> Result<UpstreamSettings, StartError> {
         },
         connect_timeout: upstream.connect_timeout,
         read_timeout: upstream.read_timeout,
+        health: HealthRule {
+            path: check.path,
+            interval: check.interval,
+            timeout: check.timeout,
+            unhealthy_after: check.unhealthy_after,
+            healthy_after: check.healthy_after,
+        },
+        ejection: EjectionRule {
+            after: ejection.after,
+            base_time: ejection.base_time,
+            max_time: ejection.max_time,
+        },
+        resolver: Arc::clone(resolver),
     })
+}
+
+fn trust(upstream: &UpstreamName, tls: &UpstreamTls) -> Result<Trust, StartError> {
+    let shown = tls.client_certificate.as_ref();
+    let shown = shown.map(|identity| (identity.chain.as_slice(), identity.key.as_slice()));
+    Trust::new(tls.server_name.clone(), tls.ca.as_deref(), shown)
+        .ok_or_else(|| StartError::NoTrust(upstream.to_string()))
 }

@@ -23,7 +23,7 @@ use super::state::{blocking, context, load, open_store};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
-use crate::edge::{DataPlane, bind};
+use crate::edge::{DataPlane, Resolver, bind};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
 use crate::policy::Snapshot;
 use crate::revocation::CutReason;
@@ -42,6 +42,8 @@ pub struct Means {
     /// A store that is open already, instead of the configured one: for tests
     /// that make it fail.
     pub store: Option<Arc<dyn Store>>,
+    /// What finds the addresses of upstreams.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 /// Why a gateway did not start. Each says what to do.
@@ -78,6 +80,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// TLS to an upstream without a server name: nothing would be verified.
+    #[error("upstream {0:?}: TLS needs a server_name; name what its certificate must be for")]
+    NoTrust(String),
     /// An address can't be listened on.
     #[error("can't listen on {address} ({key}): {error}. Free the port, or name another address")]
     Listen {
@@ -115,6 +120,7 @@ pub struct Running {
     pub readiness: Readiness,
     counters: Metrics,
     plane: Arc<DataPlane>,
+    resolver: Arc<dyn Resolver>,
     store: Arc<dyn Store>,
     log: Arc<AccessLog>,
     serving: JoinHandle<()>,
@@ -151,7 +157,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         ..
     } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-    let Means { clock, entropy, log, store } = means;
+    let Means { clock, entropy, log, store, resolver } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let opened = blocking(move || {
@@ -170,7 +176,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     } else {
         None
     };
-    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics).await?;
+    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
@@ -235,6 +241,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         readiness,
         counters: metrics,
         plane,
+        resolver,
         store,
         log,
         serving,
@@ -287,6 +294,7 @@ impl Running {
             config.upstreams,
             &self.context,
             &self.counters,
+            &self.resolver,
         )
         .await?;
         let before = self.context.world.load_full();

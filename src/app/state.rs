@@ -182,6 +182,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::domain::{AdminName, AdminRole, SystemClock, SystemEntropy};
+    use crate::edge::SystemResolver;
     use crate::service::{Actor, create_admin};
     use crate::store::OpenError;
 
@@ -198,8 +199,13 @@ audience = "a"
     }
 
     fn means() -> Means {
-        let log = Box::new(std::io::sink());
-        Means { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), log, store: None }
+        Means {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            log: Box::new(std::io::sink()),
+            store: None,
+            resolver: Arc::new(SystemResolver),
+        }
     }
 
     #[tokio::test]

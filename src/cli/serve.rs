@@ -17,6 +17,7 @@ use crate::app::{Means, Running, StartError, start};
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
 use crate::service::Actor;
+use crate::edge::SystemResolver;
 
 /// `serve …`
 pub(super) fn serve(file: &Path) -> Outcome {
@@ -44,7 +45,13 @@ pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime>
 
 /// The machine's clock and randomness, and a place for the access log.
 pub(super) fn means(log: Box<dyn std::io::Write + Send>) -> Means {
-    Means { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), log, store: None }
+    Means {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        log,
+        store: None,
+        resolver: Arc::new(SystemResolver),
+    }
 }
 
 /// What a failed start comes to: asking for too much is the file's fault.

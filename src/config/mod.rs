@@ -3,13 +3,14 @@
 //! `read` and `value` walk the file as a tree that knows its lines; the files
 //! named after the sections check them; [`Config`] is what the other rooms see.
 //! Nothing here opens a socket or a store, and no name is resolved: files are
-//! read (secrets) or looked for (certificates), and that is all.
+//! read (secrets, an upstream's certificates) or looked for, and that is all.
 
 mod check;
 mod fault;
 mod files;
 mod model;
 mod oauth;
+mod pem;
 mod read;
 mod route;
 mod server;
@@ -26,9 +27,11 @@ use std::path::Path;
 
 pub use fault::{ConfigErrors, Fault, Warning};
 pub use model::{
-    Admin, Certificate, ClientCertificates, Config, Engine, Limits, Metrics, Oauth, Protocol,
-    Server, SigningAlgorithm, Store, Tls, Upstream, UpstreamAuthorization, UpstreamTls,
+    Admin, Certificate, ClientCertificates, Config, Engine, HealthCheck, Limits, Metrics, Oauth,
+    OutlierEjection, Protocol, Server, SigningAlgorithm, Store, Tls, Upstream,
+    UpstreamAuthorization, UpstreamTls,
 };
+pub use pem::Identity;
 pub use token_path::{TokenPath, TokenPathMatch, TokenPaths};
 
 /// Reads and checks a configuration file. Relative paths in it are relative to

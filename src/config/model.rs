@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{TokenPaths, Warning};
+use super::{Identity, TokenPaths, Warning};
 use crate::domain::{Rate, Role, SecretText, UpstreamName};
 use crate::policy::RouteTable;
 
@@ -186,17 +186,47 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// To the response head, then between upload bytes; never on an open stream.
     pub read_timeout: Duration,
+    /// How its addresses are looked at.
+    pub health_check: HealthCheck,
+    /// How requests that fail tell of an address.
+    pub outlier_ejection: OutlierEjection,
+}
+
+/// How the addresses of an upstream are looked at, again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for with GET, where 2xx is good; a connection is enough if none.
+    pub path: Option<String>,
+    /// From one look to the next.
+    pub interval: Duration,
+    /// How long one may take.
+    pub timeout: Duration,
+    /// How many bad ones in a row take an address out; at least 1.
+    pub unhealthy_after: u32,
+    /// How many good ones in a row bring it back; at least 1.
+    pub healthy_after: u32,
+}
+
+/// Taking out addresses where requests fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutlierEjection {
+    /// How many failures in a row take an address out; 0: none do.
+    pub after: u32,
+    /// How long it is out the first time; twice as long each time that follows.
+    pub base_time: Duration,
+    /// The longest that it is out; at least `base_time`.
+    pub max_time: Duration,
 }
 
 /// HTTPS to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// What SNI says and the certificate must be for.
+    /// What SNI says and the certificate must be for; never empty.
     pub server_name: String,
-    /// The PEM file of the authorities to trust; the system's if none.
-    pub ca: Option<PathBuf>,
+    /// The certificates of the authorities to trust, in DER; the system's if none.
+    pub ca: Option<Vec<Vec<u8>>>,
     /// The certificate to show.
-    pub client_certificate: Option<Certificate>,
+    pub client_certificate: Option<Identity>,
 }
 
 /// What an upstream speaks.

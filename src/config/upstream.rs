@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use http::uri::PathAndQuery;
+
 use super::files;
-use super::model::{Protocol, Upstream, UpstreamAuthorization, UpstreamTls};
+use super::model::{
+    HealthCheck, OutlierEjection, Protocol, Upstream, UpstreamAuthorization, UpstreamTls,
+};
+use super::pem;
 use super::read::{Place, Section};
 use super::server::{DAY, Listeners, MILLISECOND, SECOND};
 use super::value::Value;
@@ -68,6 +73,8 @@ fn upstream(
         .or("connect_timeout", 2 * SECOND, |value| value.duration(10 * MILLISECOND..=600 * SECOND));
     let read_timeout =
         section.or("read_timeout", 60 * SECOND, |value| value.duration(10 * MILLISECOND..=DAY));
+    let health_check = section.table("health_check", health_check);
+    let outlier_ejection = section.table("outlier_ejection", outlier_ejection);
     Some(Upstream {
         name: name?,
         addresses: addresses.unwrap_or_default(),
@@ -76,7 +83,43 @@ fn upstream(
         authorization,
         connect_timeout,
         read_timeout,
+        health_check: health_check?,
+        outlier_ejection: outlier_ejection?,
     })
+}
+
+fn health_check(section: &Section<'_>) -> HealthCheck {
+    let path = section.get("path", |value| {
+        value.parsed("must be a path such as \"/health\"", |text| {
+            let fits = text.starts_with('/') && text.len() <= 1024 && !text.contains('#');
+            let fits = fits && text.bytes().all(|b| b.is_ascii_graphic());
+            (fits && PathAndQuery::try_from(text).is_ok()).then(|| text.to_owned())
+        })
+    });
+    let a_while = |value: &Value<'_>| value.duration(100 * MILLISECOND..=600 * SECOND);
+    let times = |value: &Value<'_>| value.number(1..=100).and_then(|n| u32::try_from(n).ok());
+    HealthCheck {
+        path,
+        interval: section.or("interval", 2 * SECOND, a_while),
+        timeout: section.or("timeout", 2 * SECOND, a_while),
+        unhealthy_after: section.or("unhealthy_after", 3, times),
+        healthy_after: section.or("healthy_after", 2, times),
+    }
+}
+
+fn outlier_ejection(section: &Section<'_>) -> OutlierEjection {
+    let after = section.or("after", 5, |value| {
+        value.number(0..=10_000).and_then(|number| u32::try_from(number).ok())
+    });
+    let base_time =
+        section.or("base_time", 10 * SECOND, |value| value.duration(100 * MILLISECOND..=DAY));
+    let max_time = section
+        .or("max_time", base_time.max(300 * SECOND), |value| value.duration(MILLISECOND..=DAY));
+    if max_time < base_time {
+        let message = "must not be shorter than base_time";
+        section.reader.fault(&section.place_of("max_time"), message);
+    }
+    OutlierEjection { after, base_time, max_time }
 }
 
 fn address(value: &Value<'_>) -> Option<String> {
@@ -129,8 +172,8 @@ fn tls(section: &Section<'_>, on: Option<bool>) -> Option<UpstreamTls> {
             valid.then(|| text.to_owned())
         })
     });
-    let ca = ca.and_then(|value| files::authorities(&value));
-    let client_certificate = certificate.and_then(|value| files::certificate(&value));
+    let ca = ca.and_then(|value| pem::authorities(&value));
+    let client_certificate = certificate.and_then(|value| pem::identity(&value));
     Some(UpstreamTls { server_name: name.unwrap_or_default(), ca, client_certificate })
 }
 

@@ -82,6 +82,27 @@ impl Failure {
     }
 }
 
+/// The upstream chose not to speak HTTP/2, which it must.
+pub(super) const NO_HTTP2: ErrorType = ErrorType::new("UpstreamSpeaksNoHttp2");
+
+/// True if the connection broke off: another one may do better. Not so where
+/// the upstream was too slow, or where what it sent makes no sense.
+pub(super) fn broke_off(error: &ErrorType) -> bool {
+    matches!(
+        error,
+        ErrorType::ConnectionClosed
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::H2Error
+    )
+}
+
+/// What an attempt to connect came to, fit for the log: nothing of a request is
+/// in it, but an upstream's certificate may be, whatever that says.
+pub(super) fn cause(error: &Error) -> String {
+    error.to_string().chars().take(300).flat_map(char::escape_debug).collect()
+}
+
 /// What Pingora calls a client that closed in the middle of its request.
 fn has_left(error: &ErrorType) -> bool {
     matches!(error, ErrorType::ConnectionClosed) || error.as_str() == "PrematureBodyEnd"

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, TE};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{ErrorType, OrErr};
 
 use super::peers::AuthorizationPolicy;
 use crate::api::SESSION_COOKIE;
@@ -67,7 +68,13 @@ pub(crate) fn prepare(
         AuthorizationPolicy::Strip => {
             request.remove_header(&AUTHORIZATION);
         }
-        AuthorizationPolicy::Set(value) => request.insert_header(AUTHORIZATION, value.expose())?,
+        AuthorizationPolicy::Set(value) => {
+            let mut value = HeaderValue::from_str(value.expose())
+                .or_err(ErrorType::InternalError, "the upstream's key is no header value")?;
+            // HTTP/2 keeps it out of the table that later requests refer to.
+            value.set_sensitive(true);
+            request.insert_header(AUTHORIZATION, value)?;
+        }
     }
     if let Some(principal) = permit.principal() {
         let token = principal.token();
@@ -99,7 +106,10 @@ pub(crate) fn prepare(
     });
     if wants_trailers && !request.headers.contains_key(CONNECTION) {
         request.insert_header(TE, "trailers")?;
-        request.insert_header(CONNECTION, "TE")?;
+        // HTTP/2 knows no Connection (RFC 9113 section 8.2.2).
+        if request.version != http::Version::HTTP_2 {
+            request.insert_header(CONNECTION, "TE")?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
+use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Held, MAX_HELD, Media, read_keys};
@@ -131,7 +132,10 @@ impl Gateway {
             guard,
             body_limit,
             asked: None,
-            attempts: 0,
+            tried: SmallVec::new(),
+            address: None,
+            fresh: false,
+            cause: String::new(),
         })
     }
 

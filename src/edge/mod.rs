@@ -15,6 +15,7 @@ mod patience;
 mod peers;
 mod proxy;
 mod reject;
+mod retry;
 mod server;
 mod settings;
 mod stage;
@@ -22,6 +23,9 @@ mod stage;
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
 pub use mount::{Caller, Endpoints, Mount};
-pub use peers::{AuthorizationPolicy, UpstreamSettings};
+pub use peers::{
+    AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, Resolver, SystemResolver, Trust,
+    UpstreamProtocol, UpstreamSettings,
+};
 pub use server::{DataPlane, bind};
 pub use settings::{EdgeParts, EdgeSettings};

@@ -14,7 +14,7 @@ use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::failure::Failure;
+use super::failure::{Failure, NO_HTTP2};
 use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
@@ -35,9 +35,6 @@ pub(crate) struct Gateway {
     /// True once no more requests are wanted.
     pub(crate) stop: ShutdownWatch,
 }
-
-/// How often one request may be tried on another address.
-const ATTEMPTS: usize = 3;
 
 impl Gateway {
     async fn answer_locally(
@@ -201,20 +198,16 @@ impl ProxyHttp for Gateway {
         let Stage::Permitted(passage) = &mut ctx.stage else {
             return Error::e_explain(ErrorType::HTTPStatus(500), "no permit, no peer");
         };
-        passage.attempts += 1;
         // Another attempt sends the body again.
         ctx.bytes_in = 0;
         passage.asked.get_or_insert_with(Instant::now);
-        let Some(address) = passage.upstream.next() else {
-            return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the upstream is up");
-        };
         if let Some(ticket) = &ctx.ticket {
             // Whoever waits for a 100 has nothing to do yet.
             let waits = session.req_header().headers.contains_key(header::EXPECT);
             let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
             ticket.patience.wind_up(passage.upstream.patience, turn);
         }
-        Ok(passage.upstream.peer(address))
+        passage.next_peer()
     }
 
     fn fail_to_connect(
@@ -224,10 +217,34 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent, so any method may be tried again elsewhere.
-        if let Stage::Permitted(passage) = &ctx.stage {
-            error.set_retry(passage.upstream.is_balanced() && passage.attempts < ATTEMPTS);
-        }
+        let retry = match &mut ctx.stage {
+            Stage::Permitted(passage) => passage.try_after_no_connection(&error),
+            _ => false,
+        };
+        error.set_retry(retry);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut RequestContext,
+        reused: bool,
+    ) -> Box<Error> {
+        let begun = ctx.status.is_some() || session.response_written().is_some();
+        let retry = match &mut ctx.stage {
+            Stage::Permitted(passage) if !begun => {
+                // RFC 9110 section 9.2.2: to send these twice is to send them once.
+                let repeatable = session.req_header().method.is_idempotent()
+                    && !session.as_ref().retry_buffer_truncated();
+                passage.try_after_failure(&error, reused, repeatable)
+            }
+            _ => false,
+        };
+        // Always decided: Pingora panics where it is not.
+        error.set_retry(retry);
         error
     }
 
@@ -240,6 +257,10 @@ impl ProxyHttp for Gateway {
         let (Stage::Permitted(passage), Some(ticket)) = (&ctx.stage, &ctx.ticket) else {
             return Error::e_explain(ErrorType::HTTPStatus(500), "no permit, no request");
         };
+        if passage.upstream.speaks_http2() && request.version != http::Version::HTTP_2 {
+            let error = Error::explain(NO_HTTP2, "ALPN chose another protocol, or none");
+            return Err(error.into_up());
+        }
         // What was judged is what is forwarded.
         if request.raw_path() != passage.permit.target().as_bytes() {
             request.set_raw_path(passage.permit.target().as_bytes())?;
@@ -266,6 +287,9 @@ impl ProxyHttp for Gateway {
             ctx.status = Some(status);
             if let Some(ticket) = &ctx.ticket {
                 ticket.patience.stop();
+            }
+            if let Stage::Permitted(passage) = &ctx.stage {
+                passage.was_answered();
             }
         }
         if status != 101 {
@@ -309,7 +333,14 @@ impl ProxyHttp for Gateway {
             // Kind and side only: the error's own text may quote the target
             // with its query, or what the upstream sent.
             let (kind, side) = (error.etype().as_str(), error.esource().as_str());
-            tracing::warn!(request_id = %ctx.request_id, path = %ctx.path, kind, side, "{}", failure.word);
+            let (upstream, cause) = match &ctx.stage {
+                Stage::Permitted(passage) => (passage.upstream.name.as_str(), &*passage.cause),
+                _ => ("", ""),
+            };
+            tracing::warn!(
+                request_id = %ctx.request_id, path = %ctx.path, upstream, kind, side, cause, "{}",
+                failure.word
+            );
         }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = if failure.status == 413 {

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{Client, serve};
 use super::headers::{Origin, RequestIds};
+use super::peers::watch_all;
 use super::proxy::Gateway;
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
@@ -31,9 +32,6 @@ pub struct DataPlane {
     proxy: Arc<HttpProxy<Gateway>>,
     stop: watch::Sender<bool>,
 }
-
-/// How often upstreams with several addresses are looked at.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// Connections that wait for `accept`.
 const BACKLOG: u32 = 4096;
@@ -77,7 +75,13 @@ impl DataPlane {
     /// was judged a moment ago may still go to an upstream that is dropped.
     pub fn reload(&self, mut settings: EdgeSettings) {
         for (name, upstream) in &self.gateway.settings.load().upstreams {
-            settings.upstreams.entry(name.clone()).or_insert_with(|| Arc::clone(upstream));
+            match settings.upstreams.get(name) {
+                Some(new) => new.take_over(upstream),
+                None => {
+                    upstream.retire();
+                    settings.upstreams.insert(name.clone(), Arc::clone(upstream));
+                }
+            }
         }
         self.gateway.settings.store(Arc::new(settings));
     }
@@ -85,27 +89,16 @@ impl DataPlane {
     /// Each upstream address and whether it was up when last looked at.
     pub fn upstream_health(&self) -> Vec<(String, String, bool)> {
         let settings = self.gateway.settings.load();
-        let health = settings.upstreams.values().flat_map(|upstream| {
+        let health = settings.upstreams.values().filter(|u| !u.is_retired()).flat_map(|upstream| {
             let name = upstream.name.to_string();
             upstream.health().into_iter().map(move |(address, up)| (name.clone(), address, up))
         });
         health.collect()
     }
 
-    /// Looks at all upstreams again and again, until the end.
+    /// Looks after all upstreams, until the end.
     pub async fn watch_upstreams(&self) {
-        let mut stopped = self.stop.subscribe();
-        loop {
-            let upstreams: Vec<_> =
-                self.gateway.settings.load().upstreams.values().cloned().collect();
-            for upstream in upstreams {
-                upstream.check().await;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(CHECK_EVERY) => {}
-                _ = stopped.wait_for(|stop| *stop) => return,
-            }
-        }
+        watch_all(&self.gateway.settings, self.stop.subscribe()).await;
     }
 
     /// Serves until [`DataPlane::stop`], then lets what is under way end, for

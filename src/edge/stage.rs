@@ -1,14 +1,16 @@
 //! What is known of one request while it is under way; its end is its report.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::failure::Failure;
 use super::headers::Origin;
-use super::patience::Patience;
-use super::peers::Upstream;
+use super::patience::{Patience, Turn};
+use super::peers::{Address, Upstream};
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
@@ -46,7 +48,14 @@ pub(crate) struct Passage {
     pub(crate) body_limit: u64,
     /// When the upstream was first asked.
     pub(crate) asked: Option<Instant>,
-    pub(crate) attempts: usize,
+    /// Where it was tried, the last one at the end.
+    pub(crate) tried: SmallVec<[SocketAddr; 3]>,
+    /// Where it is now, or was last.
+    pub(crate) address: Option<Address>,
+    /// True if the next try must be on a connection of its own, to the same address.
+    pub(crate) fresh: bool,
+    /// What the last attempt to connect came to, for the log.
+    pub(crate) cause: String,
 }
 
 /// The connection's part in a request.
@@ -163,6 +172,10 @@ impl RequestContext {
             metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
         }
         let served = self.client.as_ref();
+        let turn = self.ticket.as_ref().and_then(|ticket| ticket.patience.ran_out_on());
+        if let (Some(Turn::Upstream), Stage::Permitted(passage)) = (turn, &self.stage) {
+            passage.was_silent();
+        }
         self.reporter.log.write(&AccessRecord {
             ts: self.began_at.to_millis_text(),
             request_id: &self.request_id,

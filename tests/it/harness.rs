@@ -8,6 +8,7 @@ use std::time::Duration;
 use portcullis::app::{Means, Running, StartError, TakenOn, start};
 use portcullis::config;
 use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
+use portcullis::edge::{Resolver, SystemResolver};
 use portcullis::service::{Actor, create_admin};
 use portcullis::store::Store;
 use serde_json::{Value, json};
@@ -48,8 +49,9 @@ pub(crate) struct Harness {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) http: reqwest::Client,
     pub(crate) admin_key: String,
-    text: String,
+    pub(crate) text: String,
     store: Option<Arc<dyn Store>>,
+    resolver: Arc<dyn Resolver>,
 }
 
 /// A minted credential.
@@ -151,6 +153,7 @@ pub(crate) struct Builder {
     server: String,
     upstream_extra: String,
     store: Option<Arc<dyn Store>>,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Builder {
@@ -171,6 +174,11 @@ impl Builder {
 
     pub(crate) fn upstream(mut self, lines: &str) -> Self {
         self.upstream_extra.push_str(lines);
+        self
+    }
+
+    pub(crate) fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -228,6 +236,7 @@ connect_timeout = "2s"
             admin_key: String::new(),
             text,
             store: self.store,
+            resolver: self.resolver,
         };
         harness.launch().await.unwrap();
         let context = &harness.running().context;
@@ -247,6 +256,7 @@ impl Harness {
             server: String::new(),
             upstream_extra: String::new(),
             store: None,
+            resolver: Arc::new(SystemResolver),
         }
     }
 
@@ -262,6 +272,7 @@ impl Harness {
             entropy: Arc::new(SystemEntropy),
             log: Box::new(self.log.clone()),
             store: self.store.clone(),
+            resolver: Arc::clone(&self.resolver),
         };
         self.running = Some(start(config, means).await?);
         Ok(())
@@ -294,6 +305,17 @@ impl Harness {
     /// Starts again after [`Harness::stop`]; says why it can't.
     pub(crate) async fn try_launch(&mut self) -> Result<(), StartError> {
         self.launch().await
+    }
+
+    /// Takes a changed configuration on; what `change` makes of the old one.
+    pub(crate) async fn reload(
+        &mut self,
+        change: impl FnOnce(String) -> String,
+    ) -> Result<(), StartError> {
+        self.text = change(std::mem::take(&mut self.text));
+        let config = config::parse(&self.text, Path::new("."))
+            .unwrap_or_else(|errors| panic!("the configuration of the test: {errors}"));
+        self.running().reload(config).await
     }
 
     pub(crate) fn state_folder(&self) -> PathBuf {

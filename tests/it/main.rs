@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod backends;
 mod commands;
 mod console;
 mod corpus;
@@ -31,3 +32,4 @@ mod roles;
 mod secrets;
 mod streaming;
 mod upstream;
+mod upstreams;

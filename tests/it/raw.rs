@@ -72,6 +72,13 @@ impl Raw {
         }
     }
 
+    /// All that is still to come.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let read = async { while self.more().await.is_some() {} };
+        timeout(PATIENCE, read).await.expect("an end");
+        std::mem::take(&mut self.buffer)
+    }
+
     async fn more(&mut self) -> Option<()> {
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(1..) => Some(()),
