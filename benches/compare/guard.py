@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from counts import VALGRIND
+
 HERE = pathlib.Path(__file__).resolve().parent
 BASELINE = HERE / "baseline.json"
 TOLERANCE = float(os.environ.get("TOLERANCE", 4))
@@ -26,7 +28,7 @@ def counted(helper):
     with tempfile.TemporaryDirectory(prefix="guard-") as folder:
         done = subprocess.run(
             [
-                "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
+                *VALGRIND, f"--callgrind-out-file={folder}/out",
                 "--zero-before=*portcullis_counted*", "--dump-before=*portcullis_counting_ends*",
                 helper, "parts",
             ],
