@@ -176,10 +176,10 @@ def arrange(bench, origin, made):
         envoys[name] = bench.attempt(name, lambda: contenders.envoy(machine, origin, *settings))
         bench.wrk(name, envoys[name], tokens)
     pingora = bench.attempt("bare Pingora", lambda: contenders.bare_pingora(machine, origin, helper))
-    bench.wrk("bare Pingora", pingora, tokens)
+    bench.wrk(report.BARE, pingora, tokens)
 
     main = gateway("main", LIST)
-    bench.wrk("Portcullis, token seen before", served(main), tokens)
+    bench.wrk(report.SEEN, served(main), tokens)
     if main:
         bench.plans += fresh_tokens(bench, main, made.fresh)
     for name, bearer, path in (
@@ -226,7 +226,9 @@ def fresh_tokens(bench, gateway, tokens):
 
 def at_half(bench, pingora, main, tokens):
     """The same constant rate for both: half of what Portcullis can do."""
-    rates = [row["rate"] for row in bench.rows["Portcullis, token seen before"]]
+    rates = [row["rate"] for row in bench.rows.get(report.SEEN, [])]
+    if not rates:
+        raise Missing("its capacity is not known")
     rate = report.median(rates) / 2
     file = load.token_file(bench.machine.folder, "half", PATH, tokens)
     bench.figures["half of capacity"] = rate

@@ -148,7 +148,7 @@ def address(port):
 def bare_pingora(machine, origin, helper, wrap=()):
     port = free_port()
     command = [*wrap, helper, "bare", f"127.0.0.1:{port}", f"127.0.0.1:{origin}"]
-    return port, machine.start(PROXY_CORE, command, port)
+    return port, machine.start(PROXY_CORE, command, port, patience=60)
 
 
 def envoy_version():

@@ -18,7 +18,7 @@ from counts import VALGRIND
 
 HERE = pathlib.Path(__file__).resolve().parent
 BASELINE = HERE / "baseline.json"
-TOLERANCE = float(os.environ.get("TOLERANCE", 4))
+TOLERANCE = float(os.environ.get("TOLERANCE", 3))
 # Below this many a handful more is more than the tolerance, and no matter.
 SLACK = 30
 

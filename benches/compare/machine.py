@@ -83,6 +83,8 @@ class Machine:
                 process.wait()
 
     def close(self):
+        # An impatient second Ctrl-C must leave nobody behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for process in self.running:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
