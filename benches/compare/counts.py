@@ -2,12 +2,13 @@
 however busy the machine is, so that bare Pingora and Portcullis can be compared
 to the per cent.
 
-Each serves twice, with few requests and with many; the difference leaves the
-start and the end out.
+callgrind writes down what it has before the requests and after them, so start and
+end are left out. target/compare/profile.*.txt say where the instructions went.
 """
 import re
 import shutil
 import signal
+import subprocess
 
 from contenders import bare_pingora
 from gateway import PATH, Gateway
@@ -15,55 +16,74 @@ from load import steadily, token_file
 from machine import Missing
 
 CONNECTIONS = 8
-# A processor counts `rep movsb` once, callgrind once for each byte: it is to be
-# left to copies that were worth it, which are none here.
+# A processor counts `rep movsb` once, callgrind once for each byte: so it is left
+# to copies larger than any here.
 TUNABLES = "glibc.cpu.x86_rep_movsb_threshold=1000000000:glibc.cpu.x86_rep_stosb_threshold=1000000000"
 VALGRIND = ["env", f"GLIBC_TUNABLES={TUNABLES}", "valgrind", "--tool=callgrind"]
+# What is shown of a profile: this many instructions a request and more.
+SHOWN = 100
 
 
 def total(file):
-    """What one callgrind file sums up to; a process writes one when it ends."""
+    """What one file of callgrind's sums up to."""
     return int(re.search(r"^(?:summary|totals): (\d+)", file.read_text(errors="replace"), re.M)[1])
 
 
-def between(few, many, serve):
-    """`serve(count)` returns all instructions of a run with so many requests."""
-    return (serve(many) - serve(few)) / (many - few)
+def profile(file, requests):
+    """Functions with what a request spends in each itself, dearest first."""
+    text = subprocess.run(
+        ["callgrind_annotate", "--threshold=100", file], capture_output=True, text=True
+    ).stdout
+    rows = re.findall(r"^ *([\d,]+) \(([ .\d]+)%\)\s+[^:\n]*:(.*?)(?: \[.*)?$", text, re.M)
+    # Functions that never return are given all that goes on below them.
+    costs = [(int(count.replace(",", "")) / requests, name) for count, share, name in rows if float(share) < 50]
+    return [f"{cost:10,.0f}  {name}" for cost, name in costs if cost >= SHOWN]
 
 
-def per_request(machine, helper, origin, store, tokens, few, many, keep):
+def dump(process):
+    """Has callgrind write down what it counted, and begin at zero."""
+    done = subprocess.run(
+        ["callgrind_control", "--dump", str(process.pid)], capture_output=True, text=True, timeout=60
+    )
+    if "OK" not in done.stdout:
+        raise Missing(f"callgrind_control: {done.stdout}{done.stderr}")
+
+
+def counted(machine, helper, served, file, name, tokens, asked, requests):
+    """Instructions a request of one server that runs under callgrind."""
+    port, process = served
+    # So that caches and pools are filled.
+    warm = token_file(machine.folder, f"warm-{name}", PATH, tokens)
+    steadily(helper, port, warm, len(tokens), 0, CONNECTIONS)
+    dump(process)
+    steadily(helper, port, token_file(machine.folder, name, PATH, asked), requests, 0, CONNECTIONS)
+    dump(process)
+    measured = file.with_name(file.name + ".2")
+    file.with_name(f"profile.{name}.txt").write_text("\n".join(profile(measured, requests)) + "\n")
+    return total(measured) / requests
+
+
+def per_request(machine, helper, origin, store, tokens, requests, keep):
     """Rows for bare Pingora, and for Portcullis judging and refusing."""
     if not shutil.which("valgrind"):
         raise Missing("valgrind is not installed")
     keep.mkdir(parents=True, exist_ok=True)
-    runs = iter(range(1000))
-
-    def run(name, start, ask, count, how):
-        file = keep / f"callgrind.{name}.{count}"
-        file.unlink(missing_ok=True)
-        port, process = start([*VALGRIND, f"--callgrind-out-file={file}"])
-        requests = token_file(machine.folder, f"counts-{name}", PATH, ask)
-        # So that caches and pools are filled in both runs.
-        warm = token_file(machine.folder, f"warm-{name}", PATH, tokens)
-        steadily(helper, port, warm, len(tokens), 0, CONNECTIONS)
-        steadily(helper, port, requests, count, 0, CONNECTIONS)
-        machine.stop(process, how, patience=60)
-        return total(file)
-
-    def pingora(wrap):
-        return bare_pingora(machine, origin, helper, wrap)
-
-    def portcullis(wrap):
-        name = f"counted-{next(runs)}"
-        gateway = Gateway(machine, origin, name, store=store, wrap=wrap, patience=180).start()
-        return gateway.port, gateway.process
-
     rows = {}
-    for name, start, ask, how in (
-        ("bare Pingora", pingora, tokens, signal.SIGINT),
-        ("Portcullis, token seen before", portcullis, tokens, signal.SIGTERM),
-        ("Portcullis, no token", portcullis, [""], signal.SIGTERM),
+    for name, asked, how in (
+        ("bare Pingora", tokens, signal.SIGINT),
+        ("Portcullis, token seen before", tokens, signal.SIGTERM),
+        ("Portcullis, no token", [""], signal.SIGTERM),
     ):
         slug = re.sub(r"\W+", "-", name)
-        rows[name] = between(few, many, lambda count: run(slug, start, ask, count, how))
+        for old in keep.glob(f"callgrind.{slug}*"):
+            old.unlink()
+        file = keep / f"callgrind.{slug}"
+        wrap = [*VALGRIND, f"--callgrind-out-file={file}"]
+        if name.startswith("Portcullis"):
+            gateway = Gateway(machine, origin, slug, store=store, wrap=wrap, patience=180).start()
+            served = gateway.port, gateway.process
+        else:
+            served = bare_pingora(machine, origin, helper, wrap)
+        rows[name] = counted(machine, helper, served, file, slug, tokens, asked, requests)
+        machine.stop(served[1], how, patience=60)
     return rows

@@ -60,7 +60,7 @@ def singles(bench):
             lines.append(f"| {name}, {rate:,.0f} requests/s at a constant rate: p50, p99, p99.9 | {', '.join(values)} µs |")
     for name, value in bench.figures.get("callgrind", {}).items():
         lines.append(f"| {name}: instructions a request in user space (callgrind) | {value:,.0f} |")
-    units = {"receipt": " µs", "first refusal": " µs", "memory": " MiB"}
+    units = {"receipt": " µs", "first refusal": " µs", "memory": " MiB", "slow disk, alone": " µs"}
     for name, value in bench.figures.items():
         unit = next((unit for start, unit in units.items() if name.startswith(start)), "")
         if name not in ("callgrind", "half of capacity"):
