@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use portcullis::domain::UnixTime;
 use portcullis::policy::{Decision, Target, decide};
 use portcullis::revocation::RevocationSet;
 use portcullis::token::{
