@@ -283,7 +283,7 @@ impl Harness {
     }
 
     /// Takes on the same configuration with other roles and routes.
-    pub(crate) async fn reload(&self, routes: &str) -> TakenOn {
+    pub(crate) async fn reload_routes(&self, routes: &str) -> TakenOn {
         let (kept, _) = self.text.split_once("\n[[role]]").unwrap();
         let config = config::parse(&format!("{kept}\n{routes}"), Path::new("."));
         self.running().reload(config.unwrap_or_else(|errors| panic!("{errors}"))).await.unwrap()
@@ -311,7 +311,7 @@ impl Harness {
     pub(crate) async fn reload(
         &mut self,
         change: impl FnOnce(String) -> String,
-    ) -> Result<(), StartError> {
+    ) -> Result<TakenOn, StartError> {
         self.text = change(std::mem::take(&mut self.text));
         let config = config::parse(&self.text, Path::new("."))
             .unwrap_or_else(|errors| panic!("the configuration of the test: {errors}"));

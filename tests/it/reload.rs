@@ -92,7 +92,7 @@ async fn what_loses_its_right_is_cut_and_the_rest_lives_on() {
         open_streams(&h, 2).await;
         let routes =
             if from.is_empty() { format!("{ROUTES}{to}") } else { ROUTES.replace(from, to) };
-        let taken = h.reload(&routes).await;
+        let taken = h.reload_routes(&routes).await;
         assert_eq!(taken.generation, 2);
         let kept = usize::from(library) + usize::from(any);
         assert_eq!(taken.streams_closed, 2 - kept, "{what}");
