@@ -83,7 +83,9 @@ function expiry(end) {
  * time that it changes.
  */
 export function grantFields(roles, held, onChange) {
-  const now = () => ({ roles: picker.values(), scopes: scopes.chosen(), environments: environments.chosen() });
+  // The API knows a star for all of them; here that is none.
+  const places = (chosen) => (chosen.length === 1 && chosen[0] === '*' ? [] : chosen);
+  const now = () => ({ roles: picker.values(), scopes: scopes.chosen(), environments: places(environments.chosen()) });
   const changed = () => onChange(now());
   const picker = rolePicker(roles, held?.roles ?? [], changed);
   const environments = tagField('environments', 'Environments', {
@@ -108,7 +110,7 @@ export function grantFields(roles, held, onChange) {
     values: async () => ({
       roles: picker.values(),
       scopes: scopes.values(),
-      environments: environments.values(),
+      environments: places(environments.values()),
       expires_at: await expires.values(),
       rate: rate.control.value.trim() || null,
       concurrency: whole(concurrency.control.value.trim()),
