@@ -16,6 +16,8 @@ SCHEMATHESIS_INSTALLED := $(SCHEMATHESIS)/bin/st
 ENVOY_INSTALLED := target/tools/envoy/bin/envoy
 CONSOLE := tests/clients/console
 CONSOLE_INSTALLED := $(CONSOLE)/node_modules/.package-lock.json
+REDOCLY := tests/clients/redocly
+REDOCLY_INSTALLED := $(REDOCLY)/node_modules/.package-lock.json
 LOG := target/install.log
 
 # Installs Debian packages without asking: as root, or where sudo needs no password.
@@ -39,7 +41,7 @@ demo: build-tools
 	@echo "Building portcullis; the first time takes some minutes."
 	@exec $(CARGO) run --quiet --locked -- demo $(ARGS)
 
-test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED) browser
+test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED) $(REDOCLY_INSTALLED) browser
 	@echo "Building and testing; the first time takes some minutes."
 	@$(CARGO) test --quiet --locked
 
@@ -158,6 +160,14 @@ $(CONSOLE_INSTALLED): $(CONSOLE)/package-lock.json
 	echo "Installing playwright-core and axe-core from npm: a test plays the console with them."; \
 	{ npm ci --prefix $(CONSOLE) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "playwright-core and axe-core could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+$(REDOCLY_INSTALLED): $(REDOCLY)/package-lock.json
+	@mkdir -p target
+	@$(npm-tools); \
+	echo "Installing redocly from npm: a test lints the description of the admin port with it."; \
+	{ npm ci --prefix $(REDOCLY) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "redocly could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]
 
 browser:

@@ -1,6 +1,6 @@
 //! The admin port against its own description, by a program that nobody here
 //! wrote: schemathesis, as it is on PyPI. No 5xx, no status, type or field that
-//! is not declared.
+//! is not declared. And the description itself, by a linter for such documents.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -82,6 +82,33 @@ fn closing_reaches_every_object() {
     let line = &schemas["Page_AuditView"]["properties"]["items"]["items"];
     assert_eq!(line["additionalProperties"], false, "{line}");
     assert_eq!(schemas["MintedView"]["unevaluatedProperties"], false);
+}
+
+/// What tools for such documents would complain about.
+#[test]
+fn the_description_has_no_lint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/redocly");
+    let program = folder.join("node_modules/.bin/redocly");
+    if !program.exists() {
+        let missing = "redocly is missing; `make test` installs it";
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("openapi.json");
+    std::fs::write(&file, portcullis::api::openapi()).unwrap();
+    let output = Command::new(program)
+        .args(["lint", "--config"])
+        .arg(folder.join("redocly.yaml"))
+        .arg(&file)
+        // It is to look at the file, and at nothing else.
+        .envs([("REDOCLY_TELEMETRY", "off"), ("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")])
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ use crate::api::session::COOKIE;
             super-admin also manages administrators, signing keys and the configuration. \
             x-required-role says the least role of each call, or none."
     ),
+    servers((url = "/", description = "Wherever the admin port is")),
     paths(
         credentials::mint, credentials::list, credentials::show,
         lifecycle::revoke, lifecycle::suspend, lifecycle::resume,
