@@ -33,7 +33,7 @@ help:
 	@echo "make bench   how long the pure parts take; fails where they cost more instructions than before"
 	@echo "             (make bench-baseline writes down what they cost now)"
 	@echo "make compare the gateway beside nginx, HAProxy, Envoy and bare Pingora on this machine"
-	@echo "             (ten minutes; QUICK=1: one, to see that it works; REVOKED=10000000: more revocations)"
+	@echo "             (ten minutes; QUICK=1: two, to see that it works; REVOKED=10000000: more revocations)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
 	@echo "make ci      lint and test"
 

@@ -1,5 +1,5 @@
 """Portcullis beside nginx, HAProxy, Envoy and bare Pingora, on one machine, in
-one run: `make compare`, about ten minutes; with QUICK=1 about one, for looking
+one run: `make compare`, about ten minutes; with QUICK=1 about two, for looking
 whether it works. REVOKED=10000000 for the largest set (1,000,000 without).
 
 Every proxy has one thread and one core to itself; the origin (nginx, 230 bytes
@@ -17,10 +17,9 @@ import types
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import contenders  # noqa: E402
-import counts  # noqa: E402
 import load  # noqa: E402
 import report  # noqa: E402
-import revoking  # noqa: E402
+import single  # noqa: E402
 from gateway import CLIENTS, OUT_OF_SCOPE, PATH, Gateway, call, claims, garbled, signed_hs256, token_request  # noqa: E402
 from machine import LOAD_CORE, PROGRAM, ROOT, Machine, Missing, described, has_counters, pinned, resident_mib  # noqa: E402
 
@@ -44,7 +43,7 @@ class Bench:
     """What was started, what is to be measured, and what came out."""
 
     def __init__(self, machine, helper):
-        self.machine, self.helper = machine, helper
+        self.machine, self.helper, self.plan, self.out = machine, helper, PLAN, OUT
         self.counters = has_counters()
         self.rows = {}      # name -> one dict a round
         self.skipped = {}   # name -> why
@@ -71,6 +70,10 @@ class Bench:
             return
         port, process = served
         script = load.lua(self.machine.folder, f"wrk-{len(self.plans)}", path, tokens, body)
+        # Each token once: from then on those who keep tokens have seen it.
+        if body is None:
+            file = load.token_file(self.machine.folder, "seen", path, tokens)
+            self.attempt(name, lambda: load.steadily(self.helper, port, file, len(tokens), 0))
 
         def once(seconds):
             command = load.wrk(port, script, seconds)
@@ -82,7 +85,6 @@ class Bench:
         if served is None:
             return
         port, process = served
-
         log = self.machine.folder / "h2load.log"
 
         def once(seconds):
@@ -103,7 +105,7 @@ class Bench:
                     self.rows.setdefault(name, []).append(row)
 
 
-def prepare(machine, helper, origin, say):
+def prepare(machine, origin, say):
     """The store that all gateways get a copy of, and the tokens."""
     say(f"making {CLIENTS} credentials and a token of each")
     base = Gateway(machine, origin, "base")
@@ -117,8 +119,10 @@ def prepare(machine, helper, origin, say):
         call(base.admin, "POST", "/v1/revocations", {"jti": claims(token)["jti"]}, base.key)
     jwks = call(base.port, "GET", "/.well-known/jwks.json")
     base.stop()
+    secret = "of-thirty-two-bytes-or-a-few-more"
     return types.SimpleNamespace(
-        base=base, credentials=credentials, tokens=tokens, fresh=fresh, dead=dead, jwks=jwks
+        base=base, credentials=credentials, tokens=tokens, fresh=fresh, dead=dead, jwks=jwks,
+        secret=secret, hs256=[signed_hs256(token, secret.encode()) for token in tokens],
     )
 
 
@@ -160,13 +164,12 @@ def arrange(bench, origin, made):
     bench.wrk("nginx, forwarding only", nginx, tokens)
     ha = bench.attempt("HAProxy", lambda: contenders.haproxy(machine, origin))
     bench.wrk("HAProxy, forwarding only", ha, tokens)
-    secret = "of-thirty-two-bytes-or-a-few-more"
-    ha = bench.attempt("HAProxy HS256", lambda: contenders.haproxy(machine, origin, "HS256", secret))
-    bench.wrk("HAProxy, HS256, claims, list", ha, [signed_hs256(t, secret.encode()) for t in tokens])
-    signed = bench.attempt("RS256 tokens", lambda: rs256(machine, origin, made))
-    if signed:
-        ha = bench.attempt("HAProxy RS256", lambda: contenders.haproxy(machine, origin, "RS256", signed[1]))
-        bench.wrk("HAProxy, RS256, claims, list", ha, signed[0])
+    ha = bench.attempt("HAProxy HS256", lambda: contenders.haproxy(machine, origin, "HS256", made.secret))
+    bench.wrk("HAProxy, HS256, claims, list", ha, made.hs256)
+    if made.rs256:
+        signed, public = made.rs256
+        ha = bench.attempt("HAProxy RS256", lambda: contenders.haproxy(machine, origin, "RS256", public))
+        bench.wrk("HAProxy, RS256, claims, list", ha, signed)
     envoys = {
         "Envoy, forwarding only": (),
         "Envoy, Ed25519 with cache, rbac": (made.jwks, 2 * CLIENTS),
@@ -181,7 +184,7 @@ def arrange(bench, origin, made):
     main = gateway("main", LIST)
     bench.wrk(report.SEEN, served(main), tokens)
     if main:
-        bench.plans += fresh_tokens(bench, main, made.fresh)
+        bench.plans += fresh_tokens(bench, main, made.fresh, tokens)
     for name, bearer, path in (
         ("no token", [""], PATH),
         ("bad signature", [garbled(t) for t in tokens], PATH),
@@ -206,9 +209,10 @@ def arrange(bench, origin, made):
     return pingora, main
 
 
-def fresh_tokens(bench, gateway, tokens):
+def fresh_tokens(bench, gateway, tokens, usual):
     """Each token once by an empty cache, then once more, by the same client."""
     file = load.token_file(bench.machine.folder, "fresh", PATH, tokens)
+    others = load.token_file(bench.machine.folder, "usual", PATH, usual)
     address = f"127.0.0.1:{gateway.port}"
     command = pinned(LOAD_CORE, [
         bench.helper, "load", address, file, str(len(tokens)), "0", str(load.CONNECTIONS),
@@ -221,57 +225,13 @@ def fresh_tokens(bench, gateway, tokens):
         gateway.forget_tokens()
         return ask()
 
-    return [("Portcullis, token seen first", first), ("Portcullis, those tokens again", lambda _: ask())]
+    def again(_seconds):
+        row = ask()
+        # Other rows count on theirs being known.
+        load.steadily(bench.helper, gateway.port, others, len(usual), 0)
+        return row
 
-
-def at_half(bench, pingora, main, tokens):
-    """The same constant rate for both: half of what Portcullis can do."""
-    rates = [row["rate"] for row in bench.rows.get(report.SEEN, [])]
-    if not rates:
-        raise Missing("its capacity is not known")
-    rate = report.median(rates) / 2
-    file = load.token_file(bench.machine.folder, "half", PATH, tokens)
-    bench.figures["half of capacity"] = rate
-    for _ in range(PLAN.rounds):
-        for name, port in (("bare Pingora", pingora[0]), ("Portcullis", main.port)):
-            count = int(rate * PLAN.seconds)
-            row = load.steadily(bench.helper, port, file, count, rate)
-            bench.rows.setdefault(f"{name}, half of capacity", []).append(row)
-
-
-def single_figures(bench, origin, made):
-    """What is measured once, on a gateway of its own."""
-    def memory():
-        own = Gateway(bench.machine, origin, "memory", store=made.base.folder).start()
-        own.key = made.base.key
-        bench.figures["memory, idle"] = resident_mib(own.process)
-        bench.say("revoking under use")
-        found = bench.attempt(
-            "revoking", lambda: revoking.revocations(own, made.credentials[0], PLAN.revocations)
-        )
-        bench.figures.update(found or {})
-        own.stop()
-
-    def connections():
-        own = Gateway(bench.machine, origin, "connections", store=made.base.folder).start()
-        idle = resident_mib(own.process)
-        bench.say(f"holding {PLAN.connections:,} connections")
-        held, grown = revoking.with_connections(own, made.tokens[0], PLAN.connections)
-        bench.figures[f"memory, {held:,} connections"] = grown
-        if held < PLAN.connections:
-            bench.say(f"  the limit of open files allows {held:,}; 10,000 are reckoned from them")
-            bench.figures["memory, 10,000 connections"] = idle + (grown - idle) * 10_000 / held
-
-    bench.attempt("memory", memory)
-    bench.attempt("10,000 connections", connections)
-    bench.say("revoking on a slow disk")
-    slow = bench.attempt("slow disk", lambda: revoking.slow_disk(bench.machine, bench.helper))
-    bench.figures.update({f"slow disk, {name}": value for name, value in (slow or {}).items()})
-    bench.say("counting instructions under callgrind")
-    counted = bench.attempt("callgrind", lambda: counts.per_request(
-        bench.machine, bench.helper, origin, made.base.folder, made.tokens[:100], PLAN.counted, OUT,
-    ))
-    bench.figures["callgrind"] = counted or {}
+    return [("Portcullis, token seen first", first), ("Portcullis, those tokens again", again)]
 
 
 def main(helper):
@@ -286,12 +246,13 @@ def main(helper):
         bench = Bench(machine, helper)
         origin = contenders.origin(machine, LOAD_CORE)
         about = described(contenders.envoy_version())
-        made = prepare(machine, helper, origin, bench.say)
+        made = prepare(machine, origin, bench.say)
+        made.rs256 = bench.attempt("RS256 tokens", lambda: rs256(machine, origin, made))
         pingora, gateway = arrange(bench, origin, made)
         bench.rounds()
         if pingora and gateway:
-            bench.attempt("half of capacity", lambda: at_half(bench, pingora, gateway, made.tokens))
-        single_figures(bench, origin, made)
+            bench.attempt("half of capacity", lambda: single.at_half(bench, pingora, gateway, made.tokens))
+        single.figures(bench, origin, made)
         report.write(OUT, bench, about, PLAN)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -15,7 +15,8 @@ DENIED = 100_000
 def nginx(folder, port, server, extra=""):
     conf = folder / f"nginx-{port}.conf"
     conf.write_text(
-        f"daemon off; worker_processes 1; error_log /dev/null; pid {folder}/nginx-{port}.pid;\n"
+        # One process, with no master over it.
+        f"daemon off; master_process off; error_log /dev/null; pid {folder}/nginx-{port}.pid;\n"
         "events { worker_connections 4096; }\n"
         f"http {{ access_log off; keepalive_requests 100000000; {extra}\n"
         f"server {{ listen 127.0.0.1:{port}; {server} }} }}\n"
@@ -32,14 +33,15 @@ def origin(machine, core):
     return port
 
 
-def bare_nginx(machine, origin):
+def bare_nginx(machine, origin, wrap=()):
     port = free_port()
     forward = "location / { proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ''; }"
     upstream = f"upstream o {{ server 127.0.0.1:{origin}; keepalive 128; }}"
-    return port, machine.start(PROXY_CORE, nginx(machine.folder, port, forward, upstream), port)
+    command = [*wrap, *nginx(machine.folder, port, forward, upstream)]
+    return port, machine.start(PROXY_CORE, command, port, patience=60)
 
 
-def haproxy(machine, origin, algorithm=None, key=None):
+def haproxy(machine, origin, algorithm=None, key=None, wrap=()):
     """Bare, or with `jwt_verify`; `key` is a secret or a file with a public key."""
     port = free_port()
     rules = ""
@@ -68,7 +70,7 @@ def haproxy(machine, origin, algorithm=None, key=None):
         f" timeout server 60s\n http-reuse always\nfrontend f\n bind 127.0.0.1:{port}\n{rules}"
         f" default_backend b\nbackend b\n server o 127.0.0.1:{origin}\n"
     )
-    return port, machine.start(PROXY_CORE, ["haproxy", "-f", conf, "-db"], port)
+    return port, machine.start(PROXY_CORE, [*wrap, "haproxy", "-f", conf, "-db"], port, patience=60)
 
 
 def envoy(machine, origin, jwks=None, cache=None):

@@ -10,8 +10,7 @@ import shutil
 import signal
 import subprocess
 
-from contenders import bare_pingora
-from gateway import PATH, Gateway
+from gateway import PATH
 from load import steadily, token_file
 from machine import Missing
 
@@ -49,41 +48,23 @@ def dump(process):
         raise Missing(f"callgrind_control: {done.stdout}{done.stderr}")
 
 
-def counted(machine, helper, served, file, name, tokens, asked, requests):
-    """Instructions a request of one server that runs under callgrind."""
-    port, process = served
-    # So that caches and pools are filled.
-    warm = token_file(machine.folder, f"warm-{name}", PATH, tokens)
-    steadily(helper, port, warm, len(tokens), 0, CONNECTIONS)
-    dump(process)
-    steadily(helper, port, token_file(machine.folder, name, PATH, asked), requests, 0, CONNECTIONS)
-    dump(process)
-    measured = file.with_name(file.name + ".2")
-    file.with_name(f"profile.{name}.txt").write_text("\n".join(profile(measured, requests)) + "\n")
-    return total(measured) / requests
-
-
-def per_request(machine, helper, origin, store, tokens, requests, keep):
-    """Rows for bare Pingora, and for Portcullis judging and refusing."""
+def per_request(machine, helper, start, name, warm, asked, requests, keep):
+    """Instructions a request of a server that `start` starts behind a command of
+    ours and returns as (port, process)."""
     if not shutil.which("valgrind"):
         raise Missing("valgrind is not installed")
     keep.mkdir(parents=True, exist_ok=True)
-    rows = {}
-    for name, asked, how in (
-        ("bare Pingora", tokens, signal.SIGINT),
-        ("Portcullis, token seen before", tokens, signal.SIGTERM),
-        ("Portcullis, no token", [""], signal.SIGTERM),
-    ):
-        slug = re.sub(r"\W+", "-", name)
-        for old in keep.glob(f"callgrind.{slug}*"):
-            old.unlink()
-        file = keep / f"callgrind.{slug}"
-        wrap = [*VALGRIND, f"--callgrind-out-file={file}"]
-        if name.startswith("Portcullis"):
-            gateway = Gateway(machine, origin, slug, store=store, wrap=wrap, patience=180).start()
-            served = gateway.port, gateway.process
-        else:
-            served = bare_pingora(machine, origin, helper, wrap)
-        rows[name] = counted(machine, helper, served, file, slug, tokens, asked, requests)
-        machine.stop(served[1], how, patience=60)
-    return rows
+    slug = re.sub(r"\W+", "-", name)
+    for old in keep.glob(f"callgrind.{slug}*"):
+        old.unlink()
+    port, process = start([*VALGRIND, f"--callgrind-out-file={keep}/callgrind.{slug}"])
+    # So that caches and pools are filled.
+    steadily(helper, port, token_file(machine.folder, f"{slug}-warm", PATH, warm), len(warm), 0, CONNECTIONS)
+    dump(process)
+    steadily(helper, port, token_file(machine.folder, slug, PATH, asked), requests, 0, CONNECTIONS)
+    dump(process)
+    # Pingora takes five minutes to end on SIGTERM.
+    machine.stop(process, signal.SIGINT, patience=60)
+    measured = keep / f"callgrind.{slug}.2"
+    (keep / f"profile.{slug}.txt").write_text("\n".join(profile(measured, requests)) + "\n")
+    return total(measured) / requests

@@ -57,6 +57,11 @@ export async function keys() {
   await button('Yes, make it').click();
   await rows().filter({ hasText: 'Next' }).waitFor();
   await look('keys');
+  await rows().filter({ hasText: 'Next' }).getByRole('button', { name: /^Revoke key/ }).click();
+  await page.getByLabel('Reason').fill('never used');
+  await look('dialog-key-revoke');
+  await button('Yes, revoke').click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1);
 }
 
 export async function auditAndAdmins() {
