@@ -43,11 +43,16 @@ pub enum Action {
     KeyCreated,
     /// A signing key was removed, after the last token that it signed.
     KeyRetired,
+    /// Everything was copied out.
+    StoreBackedUp,
+    /// Everything came from a backup: what stands before this may not be the whole
+    /// story.
+    StoreRestored,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 18] = [
+    pub const ALL: [Action; 20] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
@@ -66,6 +71,8 @@ impl Action {
         Action::AdminRemoved,
         Action::KeyCreated,
         Action::KeyRetired,
+        Action::StoreBackedUp,
+        Action::StoreRestored,
     ];
 
     /// `object.verb`.
@@ -89,6 +96,8 @@ impl Action {
             Action::AdminRemoved => "admin.remove",
             Action::KeyCreated => "key.create",
             Action::KeyRetired => "key.retire",
+            Action::StoreBackedUp => "store.back_up",
+            Action::StoreRestored => "store.restore",
         }
     }
 

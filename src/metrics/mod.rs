@@ -57,6 +57,10 @@ pub struct Metrics {
     pub store_commit: Histogram,
     /// The revision that memory is up to.
     pub store_revision: IntGauge,
+    /// 1 while the store takes no changes.
+    pub store_failed: IntGauge,
+    /// By how much the clock is behind what was forgotten as over.
+    pub clock_behind: Gauge,
     /// Requests that only an armed role allowed, by role.
     pub armed_role_uses: IntCounterVec,
     /// Times that a role was armed for ran out, by role.
@@ -179,6 +183,16 @@ impl Metrics {
                 "From asking for a change to its receipt",
             )?,
             store_revision: int_gauge(r, "portcullis_store_revision", "The revision in force")?,
+            store_failed: int_gauge(
+                r,
+                "portcullis_store_failed",
+                "1 while the store takes no changes",
+            )?,
+            clock_behind: gauge(
+                r,
+                "portcullis_clock_behind_seconds",
+                "By how much the clock is behind the time up to which revocations were forgotten",
+            )?,
             armed_role_uses: counters(
                 r,
                 "portcullis_armed_role_uses_total",

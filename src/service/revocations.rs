@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::ledger::Place;
+use super::packed::find_packed;
 use crate::store::codec::{CutOff, Record, RevokedToken, key};
 use crate::store::{Key, Revision, StoreError};
 
@@ -55,7 +56,12 @@ pub fn list_revocations(
         };
         // One that was swept meanwhile is no more; a cut-off that was moved
         // meanwhile stands further up.
-        match read(ctx, &at)? {
+        let mut found_there = read(ctx, &at)?;
+        if let (None, Place::Token(hour, jti)) = (&found_there, &place) {
+            let packed = find_packed(ctx, *hour, *jti, revision)?;
+            found_there = packed.map(|token| (Record::RevokedToken(token), revision));
+        }
+        match found_there {
             Some((Record::RevokedToken(token), at)) if at == revision => {
                 found.push((revision, Revocation::Token(token)));
             }

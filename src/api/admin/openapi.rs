@@ -8,8 +8,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Sec
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, catalogue, change, credentials, explain, impact, keys, lifecycle, live,
-    revocations, secrets, session,
+    admins, arming, audit, backup, catalogue, change, credentials, explain, impact, keys,
+    lifecycle, live, revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
@@ -32,7 +32,7 @@ use crate::api::session::COOKIE;
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
         keys::list, keys::rotate,
-        audit::list, audit::verify, explain::explain,
+        audit::list, audit::verify, backup::back_up, explain::explain,
         session::sign_in, session::sign_out, live::show,
         ops::alive, ops::ready, describe,
     ),
