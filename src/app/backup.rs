@@ -1,5 +1,8 @@
 //! A store copied into a file without a server, and brought back from one.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;

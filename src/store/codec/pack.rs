@@ -214,7 +214,7 @@ mod tests {
         let record = RevokedToken {
             jti: Jti::from_bytes(id),
             expires_at: UnixTime::from_millis(begin + (n as i64 * 7919) % HOUR_MILLIS),
-            client_id: (n % 3 > 0).then(|| ClientId::from_bytes(id)),
+            client_id: (!n.is_multiple_of(3)).then(|| ClientId::from_bytes(id)),
             revoked_by: format!("admin-{}", n % 4),
             revoked_at: UnixTime::from_millis(1_795_314_000_000 + (n as i64 % 50) * 977),
             reason: reason.map(str::to_owned),

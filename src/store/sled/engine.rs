@@ -4,6 +4,7 @@
 mod copy;
 mod fill;
 mod format;
+mod group;
 mod read;
 
 use std::collections::HashMap;
@@ -12,17 +13,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::digest::{Digest, hash_entry, open_value, seal_value};
+use super::digest::{Digest, hash_entry, open_value};
 use super::error::OpenError;
 use super::folder::Folder;
 use super::quiet::quietly;
 use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
-use crate::store::plan::{self, Refusal, plan};
-use crate::store::{Change, Committed, Effect, Entry, Key, Revision};
+use crate::store::{Entry, Key, Revision};
 
 pub(super) use copy::Copying;
 pub(super) use format::FORMAT;
+pub(super) use group::{Group, Prepared};
 
 /// Given every entry while a store is opened.
 pub(super) type Visit<'v> = &'v mut dyn FnMut(Entry);
@@ -244,80 +245,6 @@ struct Held {
     revision: Revision,
     hash: u128,
     value: Arc<[u8]>,
-}
-
-/// Changes that will be written together. Each sees the ones before it.
-pub(super) struct Group<'e> {
-    engine: &'e Engine,
-    held: HashMap<Key, Option<Held>>,
-    /// What lay under those keys before, for a snapshot that is being read.
-    before: Vec<(Key, Option<Held>)>,
-    batch: ::sled::Batch,
-    digest: Digest,
-}
-
-/// A group that is ready to be written.
-pub(super) struct Prepared {
-    batch: ::sled::Batch,
-    before: Vec<(Key, Option<Held>)>,
-    /// What will be in the store then.
-    pub(super) digest: Digest,
-}
-
-impl Group<'_> {
-    /// Takes a change in, and says what it will have done. After
-    /// [`Refusal::Read`] the whole group must be given up.
-    pub(super) fn add(&mut self, change: Change) -> Result<Committed, Refusal<String>> {
-        let revision = self.digest.sequence + 1;
-        let effects = plan(change, revision, |key| {
-            let held = self.look(key)?;
-            Ok(held.map(|Held { revision, value, .. }| plan::Held { revision, value }))
-        })?;
-        for effect in &effects {
-            let (key, value) = match effect {
-                Effect::Put(entry) => (&entry.key, Some(&entry.value)),
-                Effect::Deleted(key) => (key, None),
-            };
-            if let Some(old) = self.look(key).map_err(Refusal::Read)? {
-                self.digest.remove(old.hash);
-            }
-            let raw = raw_key(key);
-            let held = value.map(|value| {
-                let stored = seal_value(revision, value);
-                let hash = hash_entry(&raw, &stored);
-                self.digest.add(hash);
-                self.batch.insert(raw.as_slice(), stored);
-                Held { revision, hash, value: value.as_slice().into() }
-            });
-            if held.is_none() {
-                self.batch.remove(raw);
-            }
-            self.held.insert(key.clone(), held);
-        }
-        self.digest.sequence = revision;
-        Ok(Committed { revision, effects })
-    }
-
-    /// Ends the group.
-    pub(super) fn prepare(mut self) -> Prepared {
-        if self.engine.format.is_none() {
-            self.digest.add(format::record(&mut self.batch));
-        }
-        self.batch.insert(DIGEST_KEY, self.digest.encode().as_slice());
-        Prepared { batch: self.batch, before: self.before, digest: self.digest }
-    }
-
-    fn look(&mut self, key: &Key) -> Result<Option<Held>, String> {
-        if let Some(held) = self.held.get(key) {
-            return Ok(held.clone());
-        }
-        let held = self.engine.look(key)?;
-        self.held.insert(key.clone(), held.clone());
-        if self.engine.copying.is_some() {
-            self.before.push((key.clone(), held.clone()));
-        }
-        Ok(held)
-    }
 }
 
 fn raw_key(key: &Key) -> Vec<u8> {
