@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use super::context::Context;
 use crate::domain::Jti;
-use crate::store::codec::{MOST_PACKED, Packed, Record, RecordId, RevokedToken, key, pack};
-use crate::store::{Change, CommitError, Guard, Key, Op, Revision, Store, StoreError};
+use crate::store::codec::{MOST_PACKED, Pack, Packed, Record, RecordId, RevokedToken, key, pack};
+use crate::store::{Change, CommitError, Entry, Guard, Key, Op, Revision, Store, StoreError};
 
 /// Fewer than this are not worth a value of their own.
 const FEW: usize = 16;
@@ -122,26 +122,56 @@ async fn pack_hour(ctx: &Context, hour: u32) -> Result<usize, PackError> {
     Ok(packed)
 }
 
-/// Finds a token in the packs that may hold what `revision` revoked. Blocks.
-pub(super) fn find_packed(
-    ctx: &Context,
-    hour: u32,
+/// The record of a revoked token that may go in `hour`, and the commit that wrote it,
+/// packed or not. Where the commit is known it is found at once; else all packs of the
+/// hour are read. Blocks.
+///
+/// # Errors
+/// When the store can't be read.
+pub(super) fn read_token(
+    store: &dyn Store,
+    packs: &Packs,
+    (hour, jti): (u32, Jti),
+    revision: Option<Revision>,
+) -> Result<Option<(Revision, RevokedToken)>, StoreError> {
+    let mut search = Search { jti, revision, found: None, fault: None };
+    store.scan(&key::revoked_token_in(hour, &jti), &mut |entry| search.look(&entry))?;
+    for (hour, first) in revision.map(|at| packs.holding(hour, at)).unwrap_or_default() {
+        store.scan(&key::packed_tokens(hour, Some(first)), &mut |entry| search.look(&entry))?;
+    }
+    if search.found.is_none() && search.fault.is_none() {
+        // Or it was packed a moment ago, and memory does not know where.
+        store.scan(&key::packed_tokens(hour, None), &mut |entry| search.look(&entry))?;
+    }
+    search.fault.map_or(Ok(search.found), Err)
+}
+
+struct Search {
     jti: Jti,
-    revision: Revision,
-) -> Result<Option<RevokedToken>, StoreError> {
-    for at in ctx.memory.packs.holding(hour, revision) {
-        let mut found = None;
-        let visit = |one: Packed<'_>| {
-            if one.jti == jti && one.revision == revision {
-                found = Some(one.to_record());
+    revision: Option<Revision>,
+    found: Option<(Revision, RevokedToken)>,
+    fault: Option<StoreError>,
+}
+
+impl Search {
+    fn look(&mut self, entry: &Entry) {
+        if self.found.is_some() || Pack::lacks(entry, self.jti) {
+            return;
+        }
+        let wanted = |at: Revision| self.revision.is_none_or(|revision| revision == at);
+        match Record::decode(entry) {
+            Ok(Record::RevokedToken(token)) => {
+                self.found = Some((entry.revision, token)).filter(|(at, _)| wanted(*at));
             }
-        };
-        read_pack(ctx.store.as_ref(), at, visit)?;
-        if found.is_some() {
-            return Ok(found);
+            Ok(Record::RevokedTokens(pack)) => {
+                let mut those =
+                    pack.iter().filter(|one| one.jti == self.jti && wanted(one.revision));
+                self.found = those.next().map(|one| (one.revision, one.to_record()));
+            }
+            Ok(_) => {}
+            Err(error) => self.fault = Some(StoreError::Damaged(error.to_string())),
         }
     }
-    Ok(None)
 }
 
 /// The tokens that lie in some packs, each with its hour.
@@ -164,7 +194,7 @@ fn read_pack(
     (hour, first): (u32, Revision),
     mut visit: impl FnMut(Packed<'_>),
 ) -> Result<(), StoreError> {
-    let at: Key = key::packed_tokens(hour, first);
+    let at: Key = key::packed_tokens(hour, Some(first));
     let mut fault = None;
     store.scan(&at, &mut |entry| match Record::decode(&entry) {
         Ok(Record::RevokedTokens(pack)) => pack.iter().for_each(&mut visit),
@@ -244,6 +274,16 @@ mod tests {
                 assert!(world.ctx.memory.revoked.is_token_revoked(jti(n as u64)));
                 let second = revoke(world, n as u64).await;
                 assert!(second.repeated);
+                let packs = &world.ctx.memory.packs;
+                let until = first.revoked_at.plus(DAY * 367 + SKEW);
+                let at = (key::hour_of(until), jti(n as u64));
+                for revision in [None, Some(first.revision)] {
+                    let read = read_token(&*world.store, packs, at, revision).unwrap();
+                    let (revision, token) = read.unwrap();
+                    assert_eq!((revision, token.expires_at), (first.revision, until));
+                }
+                let other = read_token(&*world.store, packs, at, Some(first.revision + 1));
+                assert_eq!(other.unwrap(), None);
                 assert_eq!(
                     (second.revision, second.revoked_at),
                     (first.revision, first.revoked_at)

@@ -33,7 +33,7 @@ pub async fn sweep(ctx: &Context) -> Result<usize, CommitError> {
     if !packs.is_empty() {
         let tokens = packed_tokens(ctx, packs.clone()).await;
         let tokens = tokens.map_err(|error| CommitError::NotDone(error.to_string()))?;
-        let keys = packs.into_iter().map(|(hour, first)| key::packed_tokens(hour, first));
+        let keys = packs.into_iter().map(|(hour, first)| key::packed_tokens(hour, Some(first)));
         remove(ctx, end, keys.map(|key| Op::Delete { key }).collect()).await?;
         // The observer knows of the packs alone.
         for (hour, jti) in &tokens {

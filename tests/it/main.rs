@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod clock;
 mod commands;
 mod console;
 mod forwarding;
@@ -23,5 +24,6 @@ mod process;
 mod raw;
 mod revocation;
 mod secrets;
+mod store_fails;
 mod streaming;
 mod upstream;

@@ -78,10 +78,11 @@ pub fn revoked_tokens(hour: Option<u32>) -> Key {
     }
 }
 
-/// Of revoked tokens that lie packed.
-pub fn packed_tokens(hour: u32, first: Revision) -> Key {
+/// Of revoked tokens that lie packed; without the first commit, what the keys of all
+/// those of an hour begin with.
+pub fn packed_tokens(hour: u32, first: Option<Revision>) -> Key {
     let mut rest = hour.to_be_bytes().to_vec();
-    rest.extend_from_slice(&first.to_be_bytes());
+    rest.extend(first.into_iter().flat_map(Revision::to_be_bytes));
     join(PACKED, &rest)
 }
 

@@ -3,9 +3,9 @@
 //! why and in which commit stand in it for each.
 
 use super::parts::{Fault, VERSION, time};
-use super::{RevokedToken, key};
+use super::{RecordId, RevokedToken, key};
 use crate::domain::{ClientId, Jti, UnixTime};
-use crate::store::{MAX_ENTRY_BYTES, Op, Revision};
+use crate::store::{Entry, MAX_ENTRY_BYTES, Op, Revision};
 
 /// The most tokens in one value.
 pub const MOST_PACKED: usize = 128;
@@ -116,7 +116,7 @@ pub fn pack(tokens: &[(Revision, RevokedToken)]) -> Option<(usize, Op)> {
         value.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
         value.extend_from_slice(text.as_bytes());
     }
-    Some((taken, Op::Put { key: key::packed_tokens(hour, *first), value }))
+    Some((taken, Op::Put { key: key::packed_tokens(hour, Some(*first)), value }))
 }
 
 /// Where something stands in a list, counted from 1; put there if it is not.
@@ -157,6 +157,14 @@ impl Pack {
         let pack = Pack { hour, first, at, bytes: each.to_vec(), clients, texts };
         let whole = pack.bytes.chunks_exact(EACH).all(|each| pack.one(each).is_some());
         if whole { Ok(pack) } else { Err(Fault("an entry in it can't be read".to_owned())) }
+    }
+
+    /// True if an entry is a pack and does not hold a token: without reading all of it.
+    pub fn lacks(entry: &Entry, jti: Jti) -> bool {
+        let packed = matches!(RecordId::decode(&entry.key), Ok(RecordId::RevokedTokens { .. }));
+        let count = entry.value.get(1).map_or(0, |count| usize::from(*count));
+        let each = entry.value.get(1 + HEAD..).unwrap_or_default().chunks_exact(EACH);
+        packed && !each.take(count).any(|each| each.starts_with(jti.as_bytes()))
     }
 
     /// The hour in which they may go.
@@ -204,7 +212,6 @@ impl Pack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Entry;
     use crate::store::codec::Record;
 
     fn token(n: u64, hour: u32, reason: Option<&str>) -> (Revision, RevokedToken) {
