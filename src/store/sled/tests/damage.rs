@@ -36,7 +36,7 @@ impl Original {
                     let commits = (0..50).map(|n| {
                         let n = from + group * 50 + n;
                         // Long ones are as packs are.
-                        let times = if n % 37 == 0 { 900 } else { 40 };
+                        let times = if n.is_multiple_of(37) { 900 } else { 40 };
                         let value = format!("{n} ").repeat(times);
                         store.commit(put(&format!("{}", n % 1200), &value))
                     });
