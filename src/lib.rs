@@ -36,7 +36,7 @@
 //! - `policy`: `decide` and `explain` over an immutable `Snapshot`: routes, roles,
 //!   keys. Paths are accepted or refused, never repaired.
 //! - `store`: the trait `Store`, its engines `sled` and `memory`, one conformance
-//!   suite for both, and `codec`, the only form at rest.
+//!   suite for both, `codec`, the only form at rest, and `backup`, all of it in a file.
 //! - `service`: one use case a file, over one `Context`; `Memory` is what
 //!   committed changes amount to.
 //! - `metrics`: every metric, and the access log.
@@ -81,8 +81,10 @@
 //! 4. The observer (`service::apply::Memory`) takes the change in and cuts the
 //!    streams that it ends. Only then is there a `Receipt`, only then an answer.
 //!
-//! The start goes the same way: open, compare with digest and witness, load all of
-//! it into `Memory`, listen, then be ready. Less than all is nothing. Minting a
+//! The start goes the same way: open, compare with digest and witness and load all of
+//! it into `Memory` in the same pass, listen, then be ready. Less than all is nothing.
+//! Beside it all, old revocations are packed by the hour in which they may go, 128 to
+//! a value, by commits like any other. Minting a
 //! token writes nothing, and the data plane never calls the store.
 //!
 //! # Invariants, and what guards each
@@ -100,6 +102,9 @@
 //!    `no_request_that_starts_after_the_receipt_succeeds`.
 //! 8. Acknowledged means durable, then applied. `store::conformance`, the power cuts
 //!    in `store::sled::tests`, `a_receipt_outlives_kill_9`.
+//!    What was forgotten as over stays so: sweeping records up to when, in its commit,
+//!    and `Context::now` never goes behind; `a_swept_revocation_stays_when_the_clock_goes_back`.
+//!    A restore is fenced: `what_was_revoked_after_the_backup_does_not_come_back`.
 //! 9. Not ready until the set is complete. The order in `app::start`; a damaged store
 //!    is refused: `a_damaged_store_is_refused_with_the_way_out`.
 //! 10. Secrets and tokens have no `Serialize` and a redacted `Debug`.

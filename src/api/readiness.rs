@@ -15,6 +15,7 @@ use crate::store::Store;
 pub struct Readiness {
     store: Arc<dyn Store>,
     reason: Arc<RwLock<Option<String>>>,
+    doubt: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// The answer of `/readyz`.
@@ -32,7 +33,17 @@ pub(crate) struct ReadyBody {
 impl Readiness {
     /// Not ready, because it is starting.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Readiness { store, reason: Arc::new(RwLock::new(Some("starting".into()))) }
+        Readiness {
+            store,
+            reason: Arc::new(RwLock::new(Some("starting".into()))),
+            doubt: Arc::new(|| None),
+        }
+    }
+
+    /// With something else that may speak against it; asked each time.
+    #[must_use]
+    pub fn doubted(self, doubt: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Readiness { doubt: Arc::new(doubt), ..self }
     }
 
     /// Everything is loaded and listens.
@@ -49,7 +60,7 @@ impl Readiness {
     pub fn reasons(&self) -> Vec<String> {
         let refusing = self.store.status().refusing;
         let store = refusing.map(|why| format!("the store takes no changes: {why}"));
-        self.reason.read().clone().into_iter().chain(store).collect()
+        self.reason.read().clone().into_iter().chain(store).chain((self.doubt)()).collect()
     }
 
     pub(super) fn answer(&self) -> (StatusCode, Json<ReadyBody>) {

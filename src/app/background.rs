@@ -8,13 +8,16 @@ use parking_lot::Mutex;
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
 use crate::revocation::CutReason;
-use crate::service::{Context, keep_usage, keys, lapse, note_uses, retire_unused, sweep};
+use crate::service::{
+    Context, keep_usage, keys, lapse, note_uses, pack_revocations, retire_unused, sweep,
+};
 
 /// A token's own end ends its streams within a second.
 const CUT_EVERY: Duration = Duration::from_millis(250);
 const LAPSE_EVERY: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 const TEND_EVERY: Duration = Duration::from_millis(250);
+const PACK_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Cuts requests whose token has run out.
@@ -43,6 +46,16 @@ pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
         tokio::time::sleep(SWEEP_EVERY).await;
         while let Ok(1..) = sweep(&context).await {}
         retire_unused(&context).await;
+    }
+}
+
+/// Packs revocations, a commit at a time, so that the next start is a fast one.
+pub(super) async fn pack_again_and_again(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(PACK_EVERY).await;
+        if let Err(error) = pack_revocations(&context).await {
+            tracing::warn!(%error, "revocations were not packed; they will be next time");
+        }
     }
 }
 
@@ -110,6 +123,8 @@ pub(super) fn gather(
         for (kind, size) in sizes {
             metrics.revocation_set_size.with_label_values(&[kind]).set(gauge(size));
         }
+        metrics.store_failed.set(i64::from(context.store.status().refusing.is_some()));
+        metrics.clock_behind.set(context.behind().as_secs_f64());
         metrics.open_streams.set(gauge(memory.streams.count()));
         metrics.store_revision.set(i64::try_from(memory.revision()).unwrap_or(i64::MAX));
         let health = data.upstream_health();

@@ -14,12 +14,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::background::{
     cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
-    sweep_again_and_again, tend_keys,
+    pack_again_and_again, sweep_again_and_again, tend_keys,
 };
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
 use super::seal_file::SealFileError;
-use super::state::{blocking, context, load, open_store};
+use super::state::{blocking, context, open};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
@@ -161,12 +161,9 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let opened = blocking(move || {
-        let store = match store {
-            Some(store) => store,
-            None => open_store(&store_config)?,
-        };
-        let store = Arc::new(MeteredStore::new(store, store_metrics));
-        load(store, &store_config, in_memory, source.as_ref())
+        let mut opened = open(store, &store_config, in_memory, source.as_ref())?;
+        opened.store = Arc::new(MeteredStore::new(opened.store, store_metrics));
+        Ok(opened)
     });
     let opened = opened.await?;
     let store = Arc::clone(&opened.store);
@@ -206,7 +203,8 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let admin_address = local(&admin_listener, "admin.listen", admin.listen)?;
     let metrics_address = local(&metrics_listener, "metrics.listen", metrics_config.listen)?;
 
-    let readiness = Readiness::new(Arc::clone(&store));
+    let timed = Arc::clone(&context);
+    let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
     let stop_beside = watch::Sender::new(false);
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
@@ -222,6 +220,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     beside.spawn(cut_expired(Arc::clone(&context)));
     beside.spawn(tend_keys(Arc::clone(&context)));
     beside.spawn(sweep_again_and_again(Arc::clone(&context)));
+    beside.spawn(pack_again_and_again(Arc::clone(&context)));
     beside.spawn(keep_usage_again_and_again(Arc::clone(&context)));
     beside.spawn(lapse_again_and_again(Arc::clone(&context), metrics.clone()));
     let watched = Arc::clone(&plane);
@@ -254,6 +253,20 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
 
 /// The name of the super-admin that a store in memory begins with.
 const FIRST_ADMIN: &str = "first";
+
+/// Why the clock can't be believed. Time stands still then, so that nothing comes back
+/// to life whose revocation was forgotten, and tokens don't run out as they should.
+fn clock_doubt(context: &Context) -> Option<String> {
+    let behind = context.behind();
+    (!behind.is_zero()).then(|| {
+        format!(
+            "the clock is {} s behind {}, up to when revocations were forgotten as over: it went \
+             back by more than a day, or was too far ahead before; set it right",
+            behind.as_secs(),
+            context.memory.not_before()
+        )
+    })
+}
 
 async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::FirstAdmin(error.to_string());

@@ -11,8 +11,8 @@ use super::start::{Means, StartError};
 use crate::config::{Config, Engine, Oauth, Store as StoreConfig};
 use crate::domain::{Clock, Entropy, Role, SecretHasher};
 use crate::policy::RouteTable;
-use crate::service::{Context, Memory, keys};
-use crate::store::{MemoryStore, SledOptions, SledStore, Store};
+use crate::service::{Context, LoadError, Memory, keys};
+use crate::store::{MemoryStore, Revision, SledOptions, SledStore, Store, StoreError};
 use crate::token::{Sealer, derive_secret_hash_key};
 
 /// A store with all of it in memory, and the bytes that seal it.
@@ -24,32 +24,58 @@ pub(super) struct Opened {
     pub(super) key_file: String,
 }
 
-/// Opens the configured store. Blocks.
-pub(super) fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StartError> {
-    Ok(match config.engine {
-        Engine::Sled => Arc::new(SledStore::open(SledOptions::new(&config.path))?),
-        Engine::Memory => Arc::new(MemoryStore::new()),
-        Engine::Etcd => {
-            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
-        }
-    })
-}
-
-/// Loads all of a store, and reads its key file or makes it. Blocks.
-pub(super) fn load(
-    store: Arc<dyn Store>,
+/// Opens the configured store, unless one is open already, loads all of it, and reads
+/// its key file or makes it. Blocks.
+pub(super) fn open(
+    store: Option<Arc<dyn Store>>,
     config: &StoreConfig,
     in_memory: bool,
     entropy: &dyn Entropy,
 ) -> Result<Opened, StartError> {
     let memory = Arc::new(Memory::default());
-    let revision = memory.load(store.as_ref())?;
+    let (store, revision) = match (store, config.engine) {
+        (Some(store), _) => {
+            let revision = memory.load(store.as_ref())?;
+            (store, revision)
+        }
+        (None, Engine::Sled) => open_sled(&SledOptions::new(&config.path), &memory)?,
+        (None, Engine::Memory) => (Arc::new(MemoryStore::new()) as Arc<dyn Store>, 0),
+        (None, Engine::Etcd) => {
+            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
+        }
+    };
     let master = if in_memory {
         passing_master(entropy)?
     } else {
         read_or_make(&config.key_file, revision == 0, entropy)?
     };
     Ok(Opened { store, memory, master, key_file: config.key_file.display().to_string() })
+}
+
+/// Opens a store on disk and loads it in the same pass: checking it reads all of it.
+pub(super) fn open_sled(
+    options: &SledOptions,
+    memory: &Memory,
+) -> Result<(Arc<dyn Store>, Revision), StartError> {
+    let mut opened = None;
+    let revision = memory.load_while(|visit| {
+        let store = SledStore::open_with(options.clone(), visit)?;
+        let revision = store.status().head;
+        opened = Some(Arc::new(store) as Arc<dyn Store>);
+        Ok::<_, StartError>(revision)
+    })?;
+    match opened {
+        Some(store) => Ok((store, revision)),
+        None => Err(LoadError::Store(StoreError::Io("it was not opened".to_owned())).into()),
+    }
+}
+
+/// Reads the key file, which must be there.
+pub(super) fn read_master(
+    config: &StoreConfig,
+    entropy: &dyn Entropy,
+) -> Result<Master, StartError> {
+    Ok(read_or_make(&config.key_file, false, entropy)?)
 }
 
 fn passing_master(entropy: &dyn Entropy) -> Result<Master, StartError> {
@@ -128,11 +154,7 @@ impl Offline {
         let source = Arc::clone(&entropy);
         let opened = blocking(move || {
             let in_memory = store_config.engine == Engine::Memory;
-            let store = match store {
-                Some(store) => store,
-                None => open_store(&store_config)?,
-            };
-            load(store, &store_config, in_memory, source.as_ref())
+            open(store, &store_config, in_memory, source.as_ref())
         });
         let context = context(opened.await?, &oauth, roles, routes, clock, entropy).await?;
         Ok(Offline { context, found: true })
@@ -151,10 +173,8 @@ fn copy(config: &StoreConfig, entropy: &dyn Entropy) -> Result<(Opened, bool), S
     let memory = Arc::new(Memory::default());
     let mut master = None;
     if config.engine == Engine::Sled && begun {
-        let store = SledStore::open(SledOptions::new(&config.path))?;
-        let loaded = memory.load(&store);
+        let (store, revision) = open_sled(&SledOptions::new(&config.path), &memory)?;
         store.close();
-        let revision = loaded?;
         master = match read_or_make(&config.key_file, false, entropy) {
             Ok(master) => Some(master),
             Err(SealFileError::Missing(_)) if revision == 0 => None,

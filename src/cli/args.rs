@@ -61,6 +61,12 @@ pub(super) enum Command {
     /// Read who did what, and check that the trail is whole, through the admin port
     #[command(subcommand)]
     Audit(Audit),
+    /// Copy everything into one file, whether or not a server runs
+    #[command(after_help = examples::BACKUP)]
+    Backup(Backup),
+    /// Make the store of a backup; where something was revoked since, it stays revoked
+    #[command(after_help = examples::RESTORE)]
+    Restore(Restore),
     /// See the whole of it on this machine: needs nothing, leaves nothing
     #[command(after_help = examples::DEMO)]
     Demo {
@@ -87,6 +93,33 @@ pub(super) struct ConfigFile {
     /// The configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// Where it goes: a file that is not there yet, or a folder
+    #[arg(long, value_name = "FILE_OR_FOLDER")]
+    pub(super) to: PathBuf,
+    #[command(flatten)]
+    pub(super) port: Port,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: PathBuf,
+    /// You vouch for it that nothing was revoked, suspended, narrowed or removed after
+    /// the backup was made, as when a stopped gateway moves: credentials and
+    /// administrators stay as they were
+    #[arg(long)]
+    pub(super) nothing_revoked_since: bool,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Args)]

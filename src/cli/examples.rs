@@ -186,6 +186,30 @@ Example:
 
 Exit codes: 0 done; 1 refused or unreachable; 2 a usage fault";
 
+pub(super) const BACKUP: &str = "\
+A server that holds the store is asked through its admin port, with a super-admin's key, and
+goes on with its work meanwhile; else the folder is read. The file holds no secret in clear,
+and is of no use without the key file (store.key_file), which is not in it.
+Environment: PORTCULLIS_ADMIN_KEY.
+
+Examples:
+  portcullis backup --config gateway.toml --to /backup/
+  portcullis backup --config gateway.toml --to /backup/today.backup --json
+
+Exit codes: 0 made, read back and whole; 1 not made; 2 a usage fault";
+
+pub(super) const RESTORE: &str = "\
+The store must not be there yet; the key file must. The checksum, the key file and the audit
+trail are checked first. A backup knows nothing of what was revoked after it was made: so all
+tokens end, all credentials are suspended and all administrators are removed, unless you say
+that there was nothing.
+
+Examples:
+  portcullis restore --config gateway.toml --from /backup/today.backup
+  portcullis restore --config gateway.toml --from moved.backup --nothing-revoked-since
+
+Exit codes: 0 restored; 1 not restored, and there is no store; 2 a usage fault";
+
 pub(super) const DEMO: &str = "\
 Starts a small legacy campaign API, the gateway in front of it with a store in a temporary
 folder, an administrator and three credentials; prints addresses, keys and curl lines, and

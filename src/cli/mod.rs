@@ -6,6 +6,7 @@
 
 mod admin;
 mod args;
+mod backup;
 mod check;
 mod credential;
 mod credential_args;
@@ -70,6 +71,8 @@ fn dispatch(command: &Command) -> Outcome {
         Command::Credential(command) => credential::credential(command),
         Command::Token(command) => credential::token(command),
         Command::Audit(command) => credential::audit(command),
+        Command::Backup(command) => backup::backup(command),
+        Command::Restore(command) => backup::restore(command),
         Command::Demo { once, json } => demo::demo(*once, *json),
         Command::Reload { port } => key::reload(port),
         Command::Openapi => {

@@ -1,6 +1,7 @@
 //! The admin port as a client sees it: address and key from the environment,
 //! JSON in and out, errors in words that say what to do.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -144,6 +145,26 @@ impl AdminPort {
         self.ask(Method::GET, &format!("{path}{mark}{query}"), None)
     }
 
+    /// `GET` of something long, as a stream without an end to its time.
+    pub(super) fn stream(&self, path: &str) -> anyhow::Result<impl Read + use<>> {
+        let request = Request::builder()
+            .uri(format!("{}{path}", self.base))
+            .header("Authorization", format!("Bearer {}", self.key.expose()));
+        let request = self.http.0.configure_request(request.body(())?);
+        let request = request.timeout_global(None).timeout_recv_response(Some(TIMEOUT)).build();
+        let sent = self.http.0.run(request);
+        let mut response = sent.with_context(|| self.unreachable())?;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response.into_body().into_reader());
+        }
+        let text = response.body_mut().with_config().limit(LONGEST).read_to_string()?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let answer = Answer { status, body, text };
+        let words = refusal(&answer);
+        Err(Refused { status, body: answer.body, words }.into())
+    }
+
     /// `POST`.
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, path, Some(body))
@@ -159,16 +180,18 @@ impl AdminPort {
         self.ask(Method::DELETE, path, None)
     }
 
+    fn unreachable(&self) -> String {
+        format!(
+            "the admin port at {} can't be reached. Is the gateway running there? \
+             {URL_VARIABLE} or --admin-url says where it is",
+            self.base
+        )
+    }
+
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.send(method, &url, Some(self.key.expose()), body);
-        let answer = sent.with_context(|| {
-            format!(
-                "the admin port at {} can't be reached. Is the gateway running there? \
-                 {URL_VARIABLE} or --admin-url says where it is",
-                self.base
-            )
-        })?;
+        let answer = sent.with_context(|| self.unreachable())?;
         match answer.status {
             200..=299 => Ok(answer.body),
             status => {

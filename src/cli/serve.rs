@@ -16,8 +16,8 @@ use super::{logging, out};
 use crate::app::{Means, Running, StartError, start};
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
-use crate::service::Actor;
 use crate::edge::SystemResolver;
+use crate::service::Actor;
 
 /// `serve …`
 pub(super) fn serve(file: &Path) -> Outcome {

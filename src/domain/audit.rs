@@ -49,11 +49,16 @@ pub enum Action {
     KeyRevoked,
     /// Another configuration was taken on.
     ConfigReloaded,
+    /// Everything was copied out.
+    StoreBackedUp,
+    /// Everything came from a backup: what stands before this may not be the whole
+    /// story.
+    StoreRestored,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 21] = [
+    pub const ALL: [Action; 23] = [
         Action::CredentialIssued,
         Action::CredentialRevoked,
         Action::CredentialSuspended,
@@ -75,6 +80,8 @@ impl Action {
         Action::KeyRetired,
         Action::KeyRevoked,
         Action::ConfigReloaded,
+        Action::StoreBackedUp,
+        Action::StoreRestored,
     ];
 
     /// `object.verb`.
@@ -101,6 +108,8 @@ impl Action {
             Action::KeyRetired => "key.retire",
             Action::KeyRevoked => "key.revoke",
             Action::ConfigReloaded => "config.reload",
+            Action::StoreBackedUp => "store.back_up",
+            Action::StoreRestored => "store.restore",
         }
     }
 

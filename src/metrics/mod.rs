@@ -61,6 +61,10 @@ pub struct Metrics {
     pub store_revision: IntGauge,
     /// Times that a role was armed, by role.
     pub armed_role_armings: IntCounterVec,
+    /// 1 while the store takes no changes.
+    pub store_failed: IntGauge,
+    /// By how much the clock is behind what was forgotten as over.
+    pub clock_behind: Gauge,
     /// Requests that only an armed role allowed, by role.
     pub armed_role_uses: IntCounterVec,
     /// Times that a role was armed for ran out, by role.
@@ -194,6 +198,16 @@ impl Metrics {
                 "portcullis_armed_role_armings_total",
                 "Times that a role was armed",
                 &["role"],
+            )?,
+            store_failed: int_gauge(
+                r,
+                "portcullis_store_failed",
+                "1 while the store takes no changes",
+            )?,
+            clock_behind: gauge(
+                r,
+                "portcullis_clock_behind_seconds",
+                "By how much the clock is behind the time up to which revocations were forgotten",
             )?,
             armed_role_uses: counters(
                 r,

@@ -36,6 +36,10 @@ impl Store for MeteredStore {
         self.inner.scan(prefix, visit)
     }
 
+    fn snapshot(&self, visit: &mut dyn FnMut(Entry) -> bool) -> Result<Revision, StoreError> {
+        self.inner.snapshot(visit)
+    }
+
     fn observe(&self, observer: Arc<dyn Observer>) {
         self.inner
             .observe(Arc::new(MeteredObserver { inner: observer, metrics: self.metrics.clone() }));

@@ -1,8 +1,8 @@
 //! Committed changes -> memory. The only writer of what the data plane reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,12 +12,14 @@ use super::arm::Armed;
 use super::directory::Directory;
 use super::keys::{RevokedKeys, read_revoked};
 use super::ledger::{First, Ledger};
+use super::packed::Packs;
 use super::rates::Rates;
+use super::sweep::swept_until;
 use super::trail::Trail;
 use super::unused::Unused;
-use crate::domain::{ClientId, Credential, CredentialState, Kid, UnixTime};
+use crate::domain::{ClientId, Credential, CredentialState, Jti, Kid, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
-use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey};
+use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey, key};
 use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
 
 /// What committed changes amount to.
@@ -39,6 +41,8 @@ pub struct Memory {
     pub token_rates: Rates,
     /// The first receipts of what was revoked.
     pub ledger: Ledger,
+    /// Where revocations lie packed.
+    pub packs: Packs,
     /// Roles that are armed for a while.
     pub armed: Armed,
     /// Credentials with secrets that end when they are unused.
@@ -51,6 +55,8 @@ pub struct Memory {
     pub revoked_keys: RevokedKeys,
     /// Small things of the gateway's own, by name.
     pub meta: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Up to when revocations were forgotten, in milliseconds.
+    not_before: AtomicI64,
     /// The revision that all this is up to.
     revision: AtomicU64,
 }
@@ -72,8 +78,20 @@ impl Memory {
     /// # Errors
     /// When anything can't be read or understood: less than all is nothing.
     pub fn load(&self, store: &dyn Store) -> Result<Revision, LoadError> {
+        self.load_while(|visit| store.load(visit).map_err(LoadError::from))
+    }
+
+    /// The same, for an engine that shows all there is while it is opened. `open`
+    /// returns the revision; when it fails, this memory is worth nothing.
+    ///
+    /// # Errors
+    /// Those of `open`, and when a record can't be understood.
+    pub fn load_while<E: From<LoadError>>(
+        &self,
+        open: impl FnOnce(&mut dyn FnMut(Entry)) -> Result<Revision, E>,
+    ) -> Result<Revision, E> {
         let mut fault = None;
-        let revision = store.load(&mut |entry| {
+        let revision = open(&mut |entry| {
             if fault.is_none()
                 && let Err(error) = self.learn(&entry)
             {
@@ -81,10 +99,16 @@ impl Memory {
             }
         })?;
         if let Some(error) = fault {
-            return Err(error.into());
+            return Err(LoadError::from(error).into());
         }
         self.revision.store(revision, Ordering::Release);
         Ok(revision)
+    }
+
+    /// The time before which no revocation is known any more: nothing may be judged
+    /// as of an earlier one.
+    pub fn not_before(&self) -> UnixTime {
+        UnixTime::from_millis(self.not_before.load(Ordering::Acquire))
     }
 
     /// The revision that memory is up to.
@@ -110,6 +134,16 @@ impl Memory {
                 self.ledger.put_token(&token, entry.revision);
                 ended
             }
+            Record::RevokedTokens(pack) => {
+                let mut last = pack.first();
+                for token in pack.iter() {
+                    self.revoked.revoke_token(token.jti, token.expires_at);
+                    self.ledger.put_packed(pack.hour(), &token);
+                    last = last.max(token.revision);
+                }
+                self.packs.put(pack.hour(), pack.first(), last);
+                0
+            }
             Record::CutOff(cut) => self.learn_cut_off(cut, entry.revision),
             Record::SigningKey(key) => {
                 let mut keys = self.keys.lock();
@@ -134,7 +168,9 @@ impl Memory {
                 if let Some((kid, first)) = read_revoked(&name, &value, entry.revision) {
                     return Ok(self.learn_revoked_key(kid, first));
                 }
-                if !self.ledger.put_meta(&name, &value) {
+                if let Some(until) = swept_until(&name, &value) {
+                    self.not_before.fetch_max(until.as_millis(), Ordering::AcqRel);
+                } else if !self.ledger.put_meta(&name, &value) {
                     self.meta.lock().insert(name, value);
                 }
                 0
@@ -207,14 +243,19 @@ impl Memory {
         ended
     }
 
+    /// Forgets a token whose revocation may go in an hour that is over.
+    pub(super) fn forget_token(&self, hour: u32, jti: Jti) {
+        let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
+        if self.revoked.forget_token(jti, end) {
+            self.ledger.forget_token(hour, jti);
+        }
+    }
+
     fn forget(&self, key: &Key) {
         match RecordId::decode(key) {
-            Ok(RecordId::RevokedToken { hour, jti }) => {
-                let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
-                if self.revoked.forget_token(jti, end) {
-                    self.ledger.forget_token(hour, jti);
-                }
-            }
+            Ok(RecordId::RevokedToken { hour, jti }) => self.forget_token(hour, jti),
+            // Whoever removes a pack knows what is in it.
+            Ok(RecordId::RevokedTokens { hour, first }) => self.packs.forget(hour, first),
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(RecordId::SigningKey(kid)) => self.keys.lock().retain(|key| key.kid != kid),
             Ok(_) => {}
@@ -226,6 +267,7 @@ impl Memory {
 impl Observer for Memory {
     fn committed(&self, change: &Committed) -> usize {
         let mut ended = 0;
+        let packed = packed_by(change);
         for effect in &change.effects {
             match effect {
                 Effect::Put(entry) => match self.learn(entry) {
@@ -233,10 +275,27 @@ impl Observer for Memory {
                     // We wrote it ourselves a moment ago; a start would refuse it.
                     Err(error) => tracing::error!(%error, "a committed record can't be read back"),
                 },
+                // Its record moved into a pack: it is as dead as before.
+                Effect::Deleted(key) if packed.contains(key) => {}
                 Effect::Deleted(key) => self.forget(key),
             }
         }
         self.revision.store(change.revision, Ordering::Release);
         ended
     }
+}
+
+/// The keys of the records that a change moved into packs.
+fn packed_by(change: &Committed) -> HashSet<Key> {
+    let mut keys = HashSet::new();
+    for effect in &change.effects {
+        if let Effect::Put(entry) = effect
+            && matches!(RecordId::decode(&entry.key), Ok(RecordId::RevokedTokens { .. }))
+            && let Ok(Record::RevokedTokens(pack)) = Record::decode(entry)
+        {
+            let hour = pack.hour();
+            keys.extend(pack.iter().map(|token| key::revoked_token_in(hour, &token.jti)));
+        }
+    }
+    keys
 }

@@ -79,8 +79,15 @@ impl fmt::Debug for OwnPaths {
 }
 
 impl Context {
-    /// The present moment.
+    /// The present moment. It never goes behind what was forgotten because it was
+    /// over: see [`Context::behind`].
     pub fn now(&self) -> UnixTime {
-        self.clock.now()
+        self.clock.now().max(self.memory.not_before())
+    }
+
+    /// By how much the clock is behind the time up to which revocations were forgotten;
+    /// zero if it is not. Time stands still until it has caught up.
+    pub fn behind(&self) -> Duration {
+        self.memory.not_before().since(self.clock.now())
     }
 }

@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use parking_lot::RwLock;
 
 use crate::domain::{Jti, UnixTime};
-use crate::store::codec::{self, CutOff, CutOffSubject, RevokedToken};
+use crate::store::codec::{self, CutOff, CutOffSubject, Packed, RevokedToken};
 use crate::store::{Op, Revision};
 
 const CLOSED: &str = "streams-closed/";
@@ -55,6 +55,16 @@ impl Ledger {
         self.order.write().insert((revision, Place::of(token)));
         let mut entry = self.tokens.entry(token.jti).or_insert(first);
         if revision < entry.revision {
+            *entry = first;
+        }
+    }
+
+    /// Takes in a token that lies packed.
+    pub(super) fn put_packed(&self, hour: u32, token: &Packed<'_>) {
+        let first = First { revision: token.revision, at: token.revoked_at };
+        self.order.write().insert((token.revision, Place::Token(hour, token.jti)));
+        let mut entry = self.tokens.entry(token.jti).or_insert(first);
+        if token.revision < entry.revision {
             *entry = first;
         }
     }

@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::ledger::Place;
+use super::packed::read_token;
 use crate::store::codec::{CutOff, Record, RevokedToken, key};
 use crate::store::{Key, Revision, StoreError};
 
@@ -49,20 +50,21 @@ pub fn list_revocations(
     let mut last = None;
     for (revision, place) in places.into_iter().take(limit) {
         last = Some(revision);
-        let at = match &place {
-            Place::Token(hour, jti) => key::revoked_token_in(*hour, jti),
-            Place::CutOff(subject) => key::cut_off(subject),
-        };
         // One that was swept meanwhile is no more; a cut-off that was moved
         // meanwhile stands further up.
-        match read(ctx, &at)? {
-            Some((Record::RevokedToken(token), at)) if at == revision => {
-                found.push((revision, Revocation::Token(token)));
+        match place {
+            Place::Token(hour, jti) => {
+                let packs = &ctx.memory.packs;
+                let token = read_token(ctx.store.as_ref(), packs, (hour, jti), Some(revision))?;
+                found.extend(token.map(|(_, token)| (revision, Revocation::Token(token))));
             }
-            Some((Record::CutOff(cut), at)) if at == revision => {
-                found.push((revision, Revocation::CutOff(cut)));
+            Place::CutOff(subject) => {
+                if let Some((Record::CutOff(cut), at)) = read(ctx, &key::cut_off(&subject))?
+                    && at == revision
+                {
+                    found.push((revision, Revocation::CutOff(cut)));
+                }
             }
-            _ => {}
         }
     }
     Ok((found, last.filter(|_| more)))

@@ -7,12 +7,11 @@ use super::change::{Plan, commit, written};
 use super::context::Context;
 use super::fault::FieldFault;
 use super::revoke::{Receipt, RevokeError, check_reason, receipt};
+use super::sweep::IN_HAND;
 use crate::domain::{Action, Changes, ClientId, Jti, UnixTime};
 use crate::store::Guard;
 use crate::store::codec::{self, AtRest, RevokedToken};
 use crate::token::{Expectations, UnverifiedToken, VerifiedToken, verify};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a token of unknown end is kept revoked, at least: a reload may have
 /// shortened the lives of tokens since it was minted.
@@ -73,10 +72,11 @@ pub async fn revoke_token(
             return Ok(Plan::Done(first));
         }
         let at = ctx.now();
-        // A day more: a reload may allow a wider skew before it is forgotten.
+        // A day more: a reload may allow a wider skew before it is forgotten, and the
+        // clock may go back.
         let end = match token.known {
-            Some((_, end)) => end.plus(skew).plus(DAY),
-            None => at.plus(max_ttl.max(UNKNOWN_END)).plus(skew),
+            Some((_, end)) => end.plus(skew).plus(IN_HAND),
+            None => at.plus(max_ttl.max(UNKNOWN_END)).plus(skew).plus(IN_HAND),
         };
         let record = RevokedToken {
             jti: token.jti,

@@ -2,6 +2,7 @@
 //! engine's own tests runs them all.
 
 mod chained;
+mod snapshots;
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use super::{
     Change, CommitError, Committed, Effect, Entry, Guard, Key, MAX_ENTRY_BYTES, MAX_KEY_BYTES,
     MAX_OPS, Observer, Op, Receipt, Revision, Store,
 };
+
+pub(crate) use snapshots::a_snapshot_is_of_one_moment;
 
 pub(crate) use chained::{a_scan_sees_its_prefix, what_is_appended_is_chained};
 
@@ -33,7 +36,7 @@ macro_rules! suite {
         $crate::store::conformance::suite!($harness; revisions_count_by_one, guards_hold,
             guards_see_what_came_just_before, one_of_many_creators_wins, all_or_nothing,
             appended_keys_end_with_the_revision, what_is_appended_is_chained,
-            a_scan_sees_its_prefix, deleting_removes,
+            a_scan_sees_its_prefix, a_snapshot_is_of_one_moment, deleting_removes,
             the_observer_hears_all_in_order_before_the_answer, load_is_in_order,
             what_is_too_big_is_refused, reopening_keeps_everything,
             many_at_once_all_come_back, a_dropped_future_takes_nothing_back,

@@ -130,6 +130,19 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn snapshot(&self, visit: &mut dyn FnMut(Entry) -> bool) -> Result<Revision, StoreError> {
+        let (entries, head) = {
+            let inner = self.inner.lock();
+            (inner.entries.clone(), inner.head)
+        };
+        for (key, (value, revision)) in entries {
+            if !visit(Entry { key, value, revision }) {
+                return Err(StoreError::Io("it was stopped".into()));
+            }
+        }
+        Ok(head)
+    }
+
     fn observe(&self, observer: Arc<dyn Observer>) {
         self.inner.lock().observer = Some(observer);
     }

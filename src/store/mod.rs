@@ -5,6 +5,7 @@
 //! (`conformance`). Engines know bytes; [`codec`] knows what they mean. The
 //! data plane never calls a store: it reads what an [`Observer`] was told.
 
+pub mod backup;
 pub mod chain;
 pub mod codec;
 #[cfg(test)]
@@ -82,8 +83,9 @@ pub struct Change {
     pub ops: Vec<Op>,
 }
 
-/// The most ops one change may hold: large sled batches eat memory for good.
-pub const MAX_OPS: usize = 64;
+/// The most ops one change may hold: large sled batches eat memory for good. As many
+/// as it takes to put [`codec::MOST_PACKED`] records away in one.
+pub const MAX_OPS: usize = 160;
 
 /// The most bytes of key and value together. Above it sled could move pages into
 /// files of their own, which it never syncs.
@@ -191,6 +193,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When anything can't be read.
     fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
+
+    /// Visits every entry as of one revision, in the order of keys, while commits go
+    /// on, and returns that revision. One at a time. Blocks; not for async threads.
+    /// `visit` says whether to go on.
+    ///
+    /// # Errors
+    /// When anything can't be read or is not what was written, when another one is
+    /// under way, or when it was stopped.
+    fn snapshot(&self, visit: &mut dyn FnMut(Entry) -> bool) -> Result<Revision, StoreError>;
 
     /// Sets who is told of changes from now on. To be called once, after
     /// [`Store::load`] and before the first commit.

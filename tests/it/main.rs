@@ -11,6 +11,7 @@
 
 mod audit;
 mod backends;
+mod clock;
 mod commands;
 mod console;
 mod corpus;
@@ -30,6 +31,7 @@ mod reload;
 mod revocation;
 mod roles;
 mod secrets;
+mod store_fails;
 mod streaming;
 mod upstream;
 mod upstreams;

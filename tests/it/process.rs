@@ -320,3 +320,65 @@ async fn diagnostics_hold_no_query() {
     let said = process.stderr();
     assert!(!said.contains("verysecret") && !said.contains(&token), "{said}");
 }
+
+/// The command finds the folder held, and goes through the admin port while others
+/// mint and revoke; what it wrote makes a store once the server has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_is_backed_up_and_a_backup_is_brought_back() {
+    let mut gateway = Process::start(Upstream::start().await.address).await;
+    let minted = json!({ "name": "n", "account": "acme", "roles": ["reader"] });
+    let first = gateway.admin("/v1/credentials", minted.clone()).await;
+    let (_, token) = gateway.trade(&first).await;
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.ask(&token).await, 200);
+    let file = gateway.folder.path().join("b");
+    let url = format!("http://{}", gateway.admin);
+    let backup = |key: &str, to: &std::path::Path| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["backup", "--config"]).arg(gateway.config()).arg("--to").arg(to);
+        command.env("PORTCULLIS_ADMIN_URL", &url).env("PORTCULLIS_ADMIN_KEY", key);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let writing = async {
+        for _ in 0..40 {
+            gateway.admin("/v1/credentials", minted.clone()).await;
+        }
+    };
+    let (made, ()) = tokio::join!(backup(&gateway.key, &file), writing);
+    let made = made.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert!(String::from_utf8(made.stderr).unwrap().contains("through the admin port"));
+    // Nobody below a super-admin gets one, and no file is left of the attempt.
+    let admin = json!({ "name": "low", "role": "admin" });
+    let low = gateway.admin("/v1/admins", admin).await;
+    let refused = gateway.folder.path().join("refused");
+    let said = backup(low["key"].as_str().unwrap(), &refused).await.unwrap();
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(!refused.exists());
+    let bytes = std::fs::read(&file).unwrap();
+    let held = |text: &str| bytes.windows(text.len()).any(|found| found == text.as_bytes());
+    assert!(
+        !held(first["client_secret"].as_str().unwrap()) && !held(&gateway.key) && !held(&token)
+    );
+    // Revoked after the backup: dead in the store that is made of it, too.
+    let id = first["client_id"].as_str().unwrap();
+    gateway.admin(&format!("/v1/credentials/{id}/revoke"), json!({ "reason": "r" })).await;
+    assert_eq!(gateway.ask(&token).await, 401);
+    gateway.kill();
+    let state = gateway.folder.path().join("state");
+    let from = ["restore", "--from", file.to_str().unwrap()];
+    let taken = gateway.run(&from);
+    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
+    std::fs::rename(&state, gateway.folder.path().join("lost")).unwrap();
+    let restored = gateway.run(&from);
+    assert!(restored.status.success(), "{restored:?}");
+    assert!(String::from_utf8(restored.stderr).unwrap().contains("root (super-admin)"));
+    let made = gateway.run(&["admin", "create", "--name", "next", "--role", "super-admin"]);
+    gateway.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    gateway.launch().await;
+    assert_eq!(gateway.ask(&token).await, 401);
+    assert_eq!(gateway.trade(&first).await.0, 400);
+    // Somebody who knows it to be good wakes it: the old token stays dead.
+    gateway.admin(&format!("/v1/credentials/{id}/resume"), json!({})).await;
+    assert_eq!(gateway.ask(&token).await, 401);
+}

@@ -48,6 +48,7 @@ pub(super) const CALLS: &[(&str, &str, Needed)] = &[
     ("POST", "/v1/keys/{kid}/revoke", SUPER_ADMIN),
     ("GET", "/v1/audit", VIEWER),
     ("GET", "/v1/audit/verify", VIEWER),
+    ("GET", "/v1/backup", SUPER_ADMIN),
     ("POST", "/v1/explain", VIEWER),
     ("POST", "/v1/reload", SUPER_ADMIN),
     ("POST", "/v1/session", None),

@@ -3,6 +3,7 @@
 mod admins;
 mod arming;
 mod audit;
+mod backup;
 mod calls;
 mod catalogue;
 mod change;
@@ -102,6 +103,7 @@ pub fn admin_router(
         .route("/v1/keys/{kid}/revoke", post(keys::revoke))
         .route("/v1/audit", get(audit::list))
         .route("/v1/audit/verify", get(audit::verify))
+        .route("/v1/backup", get(backup::back_up))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/session", post(session::sign_in).delete(session::sign_out))
         .route("/v1/reload", post(reload::reload))

@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Sec
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admins, arming, audit, calls, catalogue, change, credentials, explain, impact, keys, lifecycle,
-    live, reload, revocations, secrets, session,
+    admins, arming, audit, backup, calls, catalogue, change, credentials, explain, impact, keys,
+    lifecycle, live, reload, revocations, secrets, session,
 };
 use crate::api::error::ErrorBody;
 use crate::api::ops;
@@ -35,7 +35,7 @@ use crate::api::session::COOKIE;
         catalogue::roles, catalogue::routes, catalogue::me,
         admins::create, admins::list, admins::remove,
         keys::list, keys::rotate, keys::revoke,
-        audit::list, audit::verify, explain::explain,
+        audit::list, audit::verify, backup::back_up, explain::explain,
         session::sign_in, session::sign_out, live::show, reload::reload,
         ops::alive, ops::ready, describe,
     ),

@@ -17,6 +17,14 @@ pub enum RecordId {
         /// The token.
         jti: Jti,
     },
+    /// Revoked tokens, packed: by the hour, and the first commit that revoked one of
+    /// them.
+    RevokedTokens {
+        /// The hour.
+        hour: u32,
+        /// The commit.
+        first: Revision,
+    },
     /// A cut-off.
     CutOff(CutOffSubject),
     /// A signing key.
@@ -35,6 +43,7 @@ pub enum RecordId {
 
 const CREDENTIAL: &[u8] = b"c/";
 const TOKEN: &[u8] = b"t/";
+const PACKED: &[u8] = b"p/";
 const CUT_OFF_CLIENT: &[u8] = b"o/c/";
 const CUT_OFF_ACCOUNT: &[u8] = b"o/a/";
 const SIGNING_KEY: &[u8] = b"k/";
@@ -58,6 +67,28 @@ pub fn revoked_token_in(hour: u32, jti: &Jti) -> Key {
     let mut rest = hour.to_be_bytes().to_vec();
     rest.extend_from_slice(jti.as_bytes());
     join(TOKEN, &rest)
+}
+
+/// What the keys of revoked tokens begin with, all of them or those of an hour. Packed
+/// ones lie elsewhere.
+pub fn revoked_tokens(hour: Option<u32>) -> Key {
+    match hour {
+        Some(hour) => join(TOKEN, &hour.to_be_bytes()),
+        None => join(TOKEN, &[]),
+    }
+}
+
+/// Of revoked tokens that lie packed; without the first commit, what the keys of all
+/// those of an hour begin with.
+pub fn packed_tokens(hour: u32, first: Option<Revision>) -> Key {
+    let mut rest = hour.to_be_bytes().to_vec();
+    rest.extend(first.into_iter().flat_map(Revision::to_be_bytes));
+    join(PACKED, &rest)
+}
+
+/// When the hour of a key begins.
+pub fn begin_of(hour: u32) -> UnixTime {
+    UnixTime::from_secs(i64::from(hour) * 3600)
 }
 
 /// Of a cut-off.
@@ -118,6 +149,11 @@ pub(super) fn parse(key: &Key) -> Option<RecordId> {
         let (hour, jti) = rest.split_first_chunk::<4>()?;
         let jti = Jti::from_bytes(jti.try_into().ok()?);
         return Some(RecordId::RevokedToken { hour: u32::from_be_bytes(*hour), jti });
+    }
+    if let Some(rest) = bytes.strip_prefix(PACKED) {
+        let (hour, first) = rest.split_first_chunk::<4>()?;
+        let first = Revision::from_be_bytes(first.try_into().ok()?);
+        return Some(RecordId::RevokedTokens { hour: u32::from_be_bytes(*hour), first });
     }
     if let Some(rest) = bytes.strip_prefix(CUT_OFF_CLIENT) {
         let id = ClientId::from_bytes(rest.try_into().ok()?);

@@ -6,6 +6,7 @@
 //! error that names its key, never a default.
 
 pub mod key;
+mod pack;
 mod parts;
 mod trail;
 mod usage;
@@ -22,6 +23,7 @@ use crate::domain::{
 };
 
 pub use key::RecordId;
+pub use pack::{MOST_PACKED, Pack, Packed, pack};
 
 use super::{Entry, Key, Op, Revision};
 
@@ -34,6 +36,8 @@ pub enum Record {
     RevokedToken(RevokedToken),
     /// The end of everything issued before a time.
     CutOff(CutOff),
+    /// Revoked tokens that may go in the same hour.
+    RevokedTokens(Pack),
     /// A signing key, sealed.
     SigningKey(StoredKey),
     /// An administrator.

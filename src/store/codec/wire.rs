@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::hour_of;
 use super::parts::{Fault, VERSION, encode_json, hash, json, millis, pack, present, time, unpack};
-use super::{CutOff, Record, RecordId, RevokedToken, StoredKey, trail, usage};
+use super::{CutOff, Pack, Record, RecordId, RevokedToken, StoredKey, trail, usage};
 use crate::domain::{
     AccountId, AdminName, Administrator, ClientId, Credential, CredentialState, EnvironmentId,
     Environments, Generation, Jti, Revoked, RoleId, Scope, SecretGeneration, UnixTime,
@@ -46,6 +46,9 @@ pub(super) fn decode(id: RecordId, bytes: &[u8]) -> Result<Record, Fault> {
         }
         RecordId::RevokedToken { hour, jti } => {
             Record::RevokedToken(json::<RevokedTokenV1>(body)?.into_domain(hour, jti)?)
+        }
+        RecordId::RevokedTokens { hour, first } => {
+            Record::RevokedTokens(Pack::read(hour, first, body)?)
         }
         RecordId::CutOff(subject) => {
             let CutOffV1 { issued_before, by, at, reason } = json(body)?;

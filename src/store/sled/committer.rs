@@ -199,7 +199,9 @@ impl Committer {
             .folder
             .probe()
             .map_err(|error| OpenError::io(self.folder.path(), "trying to write", error));
-        let engine = match probed.and_then(|()| Engine::open(&self.folder, &self.options, true)) {
+        let engine = match probed
+            .and_then(|()| Engine::open(&self.folder, &self.options, true, &mut |_| ()))
+        {
             Ok(engine) => engine,
             Err(error @ OpenError::Damaged { .. }) => return self.give_up(error.to_string()),
             Err(error) => {

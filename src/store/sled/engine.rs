@@ -1,6 +1,10 @@
 //! sled behind its fences: opened twice, compared with what must be in it, and
 //! written in one batch, one flush and two syncs for each group of changes.
 
+mod copy;
+mod fill;
+mod format;
+mod group;
 mod read;
 
 use std::collections::HashMap;
@@ -9,14 +13,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::digest::{Digest, hash_entry, open_value, seal_value};
+use super::digest::{Digest, hash_entry, open_value};
 use super::error::OpenError;
 use super::folder::Folder;
 use super::quiet::quietly;
 use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
-use crate::store::plan::{self, Refusal, plan};
-use crate::store::{Change, Committed, Effect, Key, Revision};
+use crate::store::{Entry, Key, Revision};
+
+pub(super) use copy::Copying;
+pub(super) use format::FORMAT;
+pub(super) use group::{Group, Prepared};
+
+/// Given every entry while a store is opened.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(Entry);
 
 /// Where the digest lies, apart from all entries.
 const DIGEST_KEY: &[u8] = b"d";
@@ -35,6 +45,10 @@ pub(super) struct Engine {
     digest: Digest,
     witness: Witness,
     options: SledOptions,
+    /// The format as it is recorded; a new store has none before its first change.
+    format: Option<u32>,
+    /// A snapshot that is being read.
+    pub(super) copying: Option<Copying>,
 }
 
 /// A sled whose end is quiet, even where it panics.
@@ -99,13 +113,15 @@ impl Fault {
 
 impl Engine {
     /// Opens the store in a folder, or makes it. `after_failure` if a sync may have
-    /// failed since the files were last known to be good.
+    /// failed since the files were last known to be good. `visit` is given every entry
+    /// on the way; after an error what it was given is worth nothing.
     pub(super) fn open(
         folder: &Folder,
         options: &SledOptions,
         after_failure: bool,
+        visit: Visit<'_>,
     ) -> Result<Self, OpenError> {
-        let first = Self::try_open(folder, options, after_failure);
+        let first = Self::try_open(folder, options, after_failure, visit);
         let fail = |doing| move |error| OpenError::io(folder.path(), doing, error);
         if !matches!(first, Err(OpenError::Damaged { .. })) {
             return first;
@@ -118,13 +134,14 @@ impl Engine {
         }
         tracing::warn!(path = %folder.path().display(), "the store was left half made; making it anew");
         std::fs::remove_dir_all(folder.sled()).map_err(fail("removing what was left half made"))?;
-        Self::try_open(folder, options, after_failure)
+        Self::try_open(folder, options, after_failure, visit)
     }
 
     fn try_open(
         folder: &Folder,
         options: &SledOptions,
         after_failure: bool,
+        visit: Visit<'_>,
     ) -> Result<Self, OpenError> {
         let fail = |doing| move |error| OpenError::io(folder.path(), doing, error);
         options.step(Step::Open).map_err(fail("opening sled"))?;
@@ -136,12 +153,22 @@ impl Engine {
         folder.make_sled().map_err(fail("making the folder of sled"))?;
         // The first opening makes sled write a snapshot; at the second it notices
         // damage that the first one passes over.
-        let digest = read_digest(folder, &open_sled(folder, options)?)?;
+        let digest = {
+            let db = open_sled(folder, options)?;
+            // First of all: what a newer version wrote can't be judged here.
+            format::read(folder, &db)?;
+            read_digest(folder, &db)?
+        };
         if after_failure || digest.sequence > witness.digest().sequence {
             folder.rewrite_data().map_err(fail("writing sled's data once more"))?;
         }
         let db = open_sled(folder, options)?;
-        let digest = verify(folder, &db, witness.digest())?;
+        let format = format::read(folder, &db)?;
+        if witness.is_pristine() {
+            // It may be half made and thrown away: nobody may have seen any of it then.
+            verify(folder, &db, witness.digest(), &mut |_| ())?;
+        }
+        let digest = verify(folder, &db, witness.digest(), visit)?;
         let data = OpenOptions::new()
             .read(true)
             .write(true)
@@ -152,7 +179,10 @@ impl Engine {
         if witness.digest() != digest {
             witness.write(digest).map_err(fail("writing the witness"))?;
         }
-        Ok(Engine { db, data, digest, witness, options: options.clone() })
+        let options = options.clone();
+        let mut engine = Engine { db, data, digest, witness, options, format, copying: None };
+        engine.migrate(folder)?;
+        Ok(engine)
     }
 
     /// What is in the store now.
@@ -163,7 +193,8 @@ impl Engine {
     /// Begins a group of changes.
     pub(super) fn group(&self) -> Group<'_> {
         let batch = ::sled::Batch::default();
-        Group { engine: self, held: HashMap::new(), batch, digest: self.digest }
+        let (held, before) = (HashMap::new(), Vec::new());
+        Group { engine: self, held, before, batch, digest: self.digest }
     }
 
     /// Writes a group; when this returns, it is on the disk for good.
@@ -172,9 +203,12 @@ impl Engine {
     /// With words for people. The group may be on the disk or not, and the engine
     /// must not be written to again.
     pub(super) fn write(&mut self, group: Prepared) -> Result<(), String> {
-        let Prepared { batch, digest } = group;
+        let Prepared { batch, digest, before } = group;
         let io = |doing: &'static str| move |error: io::Error| format!("{doing}: {error}");
         let sled = |doing: &'static str| move |fault: Fault| format!("{doing}: {}", fault.what());
+        if let Some(copying) = &mut self.copying {
+            copying.keep(before);
+        }
         self.options.step(Step::Apply).map_err(io("writing"))?;
         self.db.with(|db| db.apply_batch(batch)).map_err(sled("writing"))?;
         self.options.step(Step::Flush).map_err(io("flushing"))?;
@@ -185,6 +219,7 @@ impl Engine {
         self.options.step(Step::Witness).map_err(io("writing the witness"))?;
         self.witness.write(digest).map_err(io("writing the witness"))?;
         self.digest = digest;
+        self.format = Some(FORMAT);
         Ok(())
     }
 
@@ -210,71 +245,6 @@ struct Held {
     revision: Revision,
     hash: u128,
     value: Arc<[u8]>,
-}
-
-/// Changes that will be written together. Each sees the ones before it.
-pub(super) struct Group<'e> {
-    engine: &'e Engine,
-    held: HashMap<Key, Option<Held>>,
-    batch: ::sled::Batch,
-    digest: Digest,
-}
-
-/// A group that is ready to be written.
-pub(super) struct Prepared {
-    batch: ::sled::Batch,
-    /// What will be in the store then.
-    pub(super) digest: Digest,
-}
-
-impl Group<'_> {
-    /// Takes a change in, and says what it will have done. After
-    /// [`Refusal::Read`] the whole group must be given up.
-    pub(super) fn add(&mut self, change: Change) -> Result<Committed, Refusal<String>> {
-        let revision = self.digest.sequence + 1;
-        let effects = plan(change, revision, |key| {
-            let held = self.look(key)?;
-            Ok(held.map(|Held { revision, value, .. }| plan::Held { revision, value }))
-        })?;
-        for effect in &effects {
-            let (key, value) = match effect {
-                Effect::Put(entry) => (&entry.key, Some(&entry.value)),
-                Effect::Deleted(key) => (key, None),
-            };
-            if let Some(old) = self.look(key).map_err(Refusal::Read)? {
-                self.digest.remove(old.hash);
-            }
-            let raw = raw_key(key);
-            let held = value.map(|value| {
-                let stored = seal_value(revision, value);
-                let hash = hash_entry(&raw, &stored);
-                self.digest.add(hash);
-                self.batch.insert(raw.as_slice(), stored);
-                Held { revision, hash, value: value.as_slice().into() }
-            });
-            if held.is_none() {
-                self.batch.remove(raw);
-            }
-            self.held.insert(key.clone(), held);
-        }
-        self.digest.sequence = revision;
-        Ok(Committed { revision, effects })
-    }
-
-    /// Ends the group.
-    pub(super) fn prepare(mut self) -> Prepared {
-        self.batch.insert(DIGEST_KEY, self.digest.encode().as_slice());
-        Prepared { batch: self.batch, digest: self.digest }
-    }
-
-    fn look(&mut self, key: &Key) -> Result<Option<Held>, String> {
-        if let Some(held) = self.held.get(key) {
-            return Ok(held.clone());
-        }
-        let held = self.engine.look(key)?;
-        self.held.insert(key.clone(), held.clone());
-        Ok(held)
-    }
 }
 
 fn raw_key(key: &Key) -> Vec<u8> {
@@ -332,16 +302,27 @@ fn read_digest(folder: &Folder, db: &Fenced) -> Result<Digest, OpenError> {
     }
 }
 
-/// Compares all entries with the digest, and the digest with the witness.
-fn verify(folder: &Folder, db: &Fenced, witness: Digest) -> Result<Digest, OpenError> {
+/// Compares all entries with the digest, and the digest with the witness; shows
+/// them to `visit` on the way.
+fn verify(
+    folder: &Folder,
+    db: &Fenced,
+    witness: Digest,
+    visit: Visit<'_>,
+) -> Result<Digest, OpenError> {
     let damaged = |found: String| Err(OpenError::damaged(folder.path(), found));
     let recorded = read_digest(folder, db)?;
     let mut found = Digest { sequence: recorded.sequence, ..Digest::default() };
+    let mut unreadable = false;
     db.with(|db| {
         for item in db.iter() {
             let (key, stored) = item?;
-            if key != DIGEST_KEY {
-                found.add(hash_entry(&key, &stored));
+            if key == DIGEST_KEY {
+                continue;
+            }
+            found.add(hash_entry(&key, &stored));
+            if key != format::KEY {
+                unreadable |= read::entry(&key, &stored).map(&mut *visit).is_none();
             }
         }
         Ok(())
@@ -352,6 +333,9 @@ fn verify(folder: &Folder, db: &Fenced, witness: Digest) -> Result<Digest, OpenE
     }
     if found != recorded {
         return damaged(format!("one or more of its {} entries were altered", found.count));
+    }
+    if unreadable {
+        return damaged("it holds what is no entry".to_owned());
     }
     let (here, there) = (recorded.sequence, witness.sequence);
     match here.checked_sub(there) {

@@ -29,6 +29,26 @@ pub enum OpenError {
         /// What is wrong with it.
         found: String,
     },
+    /// A newer Portcullis wrote it.
+    #[error(
+        "the store in {path} has format {format}, and this Portcullis knows formats up to \
+         {known} only: start the newer version that wrote it. To go back to this one, restore \
+         a backup that this one made"
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+        /// The newest one known.
+        known: u32,
+    },
+    /// There is something where a store was to be made.
+    #[error("{path} is not empty: nothing is written over it. Move it aside first")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Something else has its name.
     #[error("{path} is not a folder: name another path for the store, or move that file away")]
     NotAFolder {

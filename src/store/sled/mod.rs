@@ -32,7 +32,7 @@ use super::{
     Change, CommitError, Entry, Key, Observer, Receipt, Revision, Status, Store, StoreError,
 };
 use committer::{Committer, Health, Request, Shared};
-use engine::Engine;
+use engine::{Copying, Engine};
 use folder::Folder;
 
 pub use error::OpenError;
@@ -120,8 +120,21 @@ impl SledStore {
     /// # Errors
     /// See [`OpenError`]: each says what was found and what to do.
     pub fn open(options: SledOptions) -> Result<Self, OpenError> {
+        Self::open_with(options, &mut |_| ())
+    }
+
+    /// As [`SledStore::open`], and shows every entry to `visit` in the same pass, in
+    /// the order of keys: [`Store::load`] is not needed then. After an error what was
+    /// shown is worth nothing.
+    ///
+    /// # Errors
+    /// As for [`SledStore::open`].
+    pub fn open_with(
+        options: SledOptions,
+        visit: &mut dyn FnMut(Entry),
+    ) -> Result<Self, OpenError> {
         let folder = Folder::open(&options.path)?;
-        let engine = Engine::open(&folder, &options, false)?;
+        let engine = Engine::open(&folder, &options, false, visit)?;
         let told = engine.digest();
         let shared = Arc::new(Shared {
             engine: Mutex::new(Some(engine)),
@@ -141,6 +154,34 @@ impl SledStore {
             requests: Mutex::new(Some(sender)),
             committer: Mutex::new(Some(committer)),
         })
+    }
+}
+
+/// Ends a snapshot, whichever way it ends.
+struct EndOfCopy<'s>(&'s Shared);
+
+impl Drop for EndOfCopy<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0.engine.lock().as_mut() {
+            engine.copying = None;
+        }
+    }
+}
+
+impl SledStore {
+    /// Makes a store of entries that another one held as of `revision`, each with the
+    /// revision that wrote it. Where this fails, what is in the folder is no store and
+    /// may be removed: fill a folder beside, and rename it when this has returned.
+    ///
+    /// # Errors
+    /// When the folder holds a store, an entry is none, or the disk fails.
+    pub fn fill(
+        options: &SledOptions,
+        revision: Revision,
+        entries: &mut dyn Iterator<Item = io::Result<Entry>>,
+    ) -> Result<(), OpenError> {
+        let folder = Folder::open(&options.path)?;
+        Engine::open(&folder, options, false, &mut |_| ())?.fill(&folder, revision, entries)
     }
 }
 
@@ -172,6 +213,36 @@ impl Store for SledStore {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.clone());
             page.into_iter().for_each(&mut *visit);
+        }
+    }
+
+    fn snapshot(&self, visit: &mut dyn FnMut(Entry) -> bool) -> Result<Revision, StoreError> {
+        // Small, so that a commit never waits long for the lock.
+        const PAGE: usize = 128;
+        let gone = || {
+            let why = self.shared.status.lock().refusing.clone();
+            StoreError::Io(why.unwrap_or_default())
+        };
+        let revision = {
+            let mut slot = self.shared.engine.lock();
+            let engine = slot.as_mut().ok_or_else(gone)?;
+            if engine.copying.is_some() {
+                return Err(StoreError::Io("another copy is being made".into()));
+            }
+            let copying = Copying::of(engine.digest());
+            let revision = copying.revision();
+            engine.copying = Some(copying);
+            revision
+        };
+        let _end = EndOfCopy(&self.shared);
+        loop {
+            let page = self.shared.engine.lock().as_mut().ok_or_else(gone)?.copy_page(PAGE)?;
+            if page.is_empty() {
+                return Ok(revision);
+            }
+            if !page.into_iter().all(&mut *visit) {
+                return Err(StoreError::Io("it was stopped".into()));
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 mod crash;
 mod damage;
 mod failing;
+mod formats;
 mod opening;
 
 use std::path::{Path, PathBuf};

@@ -45,6 +45,7 @@ fn calls(
         ("GET", "/v1/me".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/audit".into(), json!(null), Some(Viewer)),
         ("GET", "/v1/audit/verify".into(), json!(null), Some(Viewer)),
+        ("GET", "/v1/backup".into(), json!(null), Some(SuperAdmin)),
         ("GET", "/v1/admins".into(), json!(null), Some(Viewer)),
         ("POST", "/v1/admins".into(), json!({ "name": "n", "role": "viewer" }), Some(SuperAdmin)),
         ("DELETE", "/v1/admins/{name}".into(), json!(null), Some(SuperAdmin)),

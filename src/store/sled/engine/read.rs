@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use super::super::digest::open_value;
-use super::{ENTRY_PREFIX, Engine, Fault, raw_key};
+use super::{ENTRY_PREFIX, Engine, Fault, format, raw_key};
 use crate::store::{Entry, Key, Revision, StoreError};
 
 impl Engine {
@@ -13,18 +13,19 @@ impl Engine {
         visit: &mut dyn FnMut(Entry),
     ) -> Result<Revision, StoreError> {
         let fault = |fault: Fault| StoreError::Io(fault.what());
-        let mut count = 0;
+        let mut count = u64::from(self.format.is_some());
         let mut entries = self.db.with(|db| Ok(db.scan_prefix([ENTRY_PREFIX]))).map_err(fault)?;
         while let Some((key, stored)) =
             self.db.with(|_| entries.next().transpose()).map_err(fault)?
         {
-            let (Some((_, key)), Some((revision, value))) =
-                (key.split_first(), open_value(&stored))
-            else {
+            if key == format::KEY {
+                continue;
+            }
+            let Some(entry) = entry(&key, &stored) else {
                 return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
             };
             count += 1;
-            visit(Entry { key: Key(key.to_vec()), value: value.to_vec(), revision });
+            visit(entry);
         }
         if count != self.digest.count {
             let expected = self.digest.count;
@@ -51,16 +52,24 @@ impl Engine {
         while page.len() < limit {
             let next = self.db.with(|_| entries.next().transpose()).map_err(fault)?;
             let Some((key, stored)) = next else { break };
-            let Some(key) = key.strip_prefix(&[ENTRY_PREFIX]) else { break };
-            if !key.starts_with(&prefix.0) {
+            if !key.strip_prefix(&[ENTRY_PREFIX]).is_some_and(|key| key.starts_with(&prefix.0)) {
                 break;
             }
-            let key = Key(key.to_vec());
-            let Some((revision, value)) = open_value(&stored) else {
+            if key == format::KEY {
+                continue;
+            }
+            let Some(entry) = entry(&key, &stored) else {
                 return Err(StoreError::Damaged(format!("{key:?} holds no entry")));
             };
-            page.push(Entry { key, value: value.to_vec(), revision });
+            page.push(entry);
         }
         Ok(page)
     }
+}
+
+/// An entry from what sled holds; `None` if it is none.
+pub(super) fn entry(raw: &[u8], stored: &[u8]) -> Option<Entry> {
+    let key = Key(raw.strip_prefix(&[ENTRY_PREFIX])?.to_vec());
+    let (revision, value) = open_value(stored)?;
+    Some(Entry { key, value: value.to_vec(), revision })
 }

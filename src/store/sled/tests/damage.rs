@@ -35,7 +35,9 @@ impl Original {
                 for group in 0..30 {
                     let commits = (0..50).map(|n| {
                         let n = from + group * 50 + n;
-                        let value = format!("{n} ").repeat(40);
+                        // Long ones are as packs are.
+                        let times = if n.is_multiple_of(37) { 900 } else { 40 };
+                        let value = format!("{n} ").repeat(times);
                         store.commit(put(&format!("{}", n % 1200), &value))
                     });
                     for answer in futures::future::join_all(commits).await {

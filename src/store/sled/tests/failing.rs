@@ -125,6 +125,40 @@ fn an_observer_that_panics_does_not_end_the_store() {
     assert_eq!(commit(&store, put("b", "1")), Ok(Receipt { revision: 2, ended: 7 }));
 }
 
+/// A filesystem that turned read-only, as a failing disk makes it.
+#[test]
+fn a_read_only_filesystem_is_refused_and_named() {
+    let mount = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).arg(mount.path()).output();
+        done.is_ok_and(|done| done.status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "-o", "size=12m", "tmpfs"]) {
+        println!("skipped: only root may mount a filesystem");
+        return;
+    }
+    let _unmount = Unmount(mount.path());
+    let path = mount.path().join("store");
+    let store = open(&path).unwrap();
+    commit(&store, put("first", "v")).unwrap();
+    store.close();
+    assert!(run("mount", &["-o", "remount,ro"]));
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+    assert!(error.to_string().contains("read-only"), "{error}");
+    assert!(run("mount", &["-o", "remount,rw"]));
+    let there = contents(&open(&path).unwrap());
+    assert_eq!(there.len(), 1);
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
 /// A real disk that is full: a small filesystem in memory, where it may be mounted.
 #[test]
 fn a_full_disk_refuses_and_recovers_when_there_is_room() {
@@ -136,12 +170,6 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
     if !run("mount", &["-t", "tmpfs", "-o", "size=12m", "tmpfs"]) {
         println!("skipped: only root may mount a filesystem");
         return;
-    }
-    struct Unmount<'a>(&'a Path);
-    impl Drop for Unmount<'_> {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg(self.0).status();
-        }
     }
     let unmount = Unmount(mount.path());
     let ballast = mount.path().join("ballast");
