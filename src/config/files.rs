@@ -72,7 +72,7 @@ fn pem(value: &Value<'_>, label: &str) -> Option<PathBuf> {
     value.path()
 }
 
-fn read(value: &Value<'_>) -> Option<String> {
+pub(super) fn read(value: &Value<'_>) -> Option<String> {
     let path = value.path()?;
     let size =
         fs::metadata(&path).map(|found| if found.is_file() { found.len() } else { u64::MAX });

@@ -3,11 +3,12 @@
 //! `read` and `value` walk the file as a tree that knows its lines; the files
 //! named after the sections check them; [`Config`] is what the other rooms see.
 //! Nothing here opens a socket or a store, and no name is resolved: files are
-//! read (secrets) or looked for (certificates), and that is all.
+//! read (secrets, certificates) or looked for, and that is all.
 
 mod check;
 mod fault;
 mod files;
+mod identity;
 mod model;
 mod oauth;
 mod read;
@@ -26,8 +27,8 @@ use std::path::Path;
 
 pub use fault::{ConfigErrors, Fault, Warning};
 pub use model::{
-    Admin, Certificate, ClientCertificates, Config, Engine, Limits, Metrics, Oauth, Protocol,
-    Server, SigningAlgorithm, Store, Tls, Upstream, UpstreamAuthorization, UpstreamTls,
+    Admin, Certificate, ClientCertificates, Config, Engine, Identity, Limits, Metrics, Oauth,
+    Protocol, Server, SigningAlgorithm, Store, Tls, Upstream, UpstreamAuthorization, UpstreamTls,
 };
 pub use token_path::{TokenPath, TokenPathMatch, TokenPaths};
 

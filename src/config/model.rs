@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
 
 use super::{TokenPaths, Warning};
-use crate::domain::{Rate, Role, SecretText, UpstreamName};
+use crate::domain::{Rate, Role, SecretText, UnixTime, UpstreamName};
 use crate::policy::RouteTable;
 
 /// All that one file says.
@@ -34,7 +37,7 @@ pub struct Config {
 }
 
 /// The data plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// Plain HTTP; may be empty if there is TLS. A port may be 0: the system picks one.
     pub listen: Vec<SocketAddr>,
@@ -51,14 +54,30 @@ pub struct Server {
 }
 
 /// HTTPS on the data plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     /// Where; never empty.
     pub listen: Vec<SocketAddr>,
     /// Picked by SNI; never empty. The first one serves unknown names.
-    pub certificates: Vec<Certificate>,
+    pub identities: Vec<Identity>,
     /// Client certificates, if they are asked for.
     pub clients: Option<ClientCertificates>,
+}
+
+/// What the gateway shows: a certificate that was read, with its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The host names and addresses that it is for, in lower case; `*.` at the
+    /// front stands for one label.
+    pub names: Vec<String>,
+    /// It is not valid before.
+    pub from: UnixTime,
+    /// It is not valid from here on.
+    pub until: UnixTime,
+    /// Chain and key; they fit.
+    pub pair: Arc<CertifiedKey>,
+    /// Where it stands in the file.
+    pub(super) line: Option<usize>,
 }
 
 /// A certificate and its key: PEM files that exist.
@@ -71,10 +90,10 @@ pub struct Certificate {
 }
 
 /// Asking clients for certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClientCertificates {
-    /// The PEM file of the authorities that sign them.
-    pub ca: PathBuf,
+    /// The authorities that sign them; never empty.
+    pub authorities: Arc<RootCertStore>,
     /// True: no connection without one.
     pub required: bool,
 }

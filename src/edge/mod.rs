@@ -7,8 +7,13 @@
 mod body;
 mod connection;
 mod failure;
+mod grammar;
+mod grpc;
+mod handshake;
 mod head;
 mod headers;
+mod http2;
+mod http2_head;
 mod judge;
 mod mount;
 mod patience;
@@ -18,8 +23,11 @@ mod reject;
 mod server;
 mod settings;
 mod stage;
+mod tls;
+mod tls_stream;
 
 pub use mount::{Caller, Endpoints, Mount};
 pub use peers::{AuthorizationPolicy, UpstreamSettings};
 pub use server::{DataPlane, bind};
 pub use settings::{EdgeParts, EdgeSettings};
+pub use tls::{Shown, TlsFront, TlsParts};

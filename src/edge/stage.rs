@@ -1,13 +1,15 @@
 //! What is known of one request while it is under way; its end is its report.
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::connection::Arrival;
 use super::failure::Failure;
 use super::headers::Origin;
-use super::patience::Patience;
+use super::patience::{Patience, Turn};
 use super::peers::Upstream;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
@@ -48,23 +50,47 @@ pub(crate) struct Passage {
     pub(crate) attempts: usize,
 }
 
+tokio::task_local! {
+    /// The ticket of the HTTP/2 stream whose task this is: there Pingora has no
+    /// way to hand anything to a request.
+    pub(crate) static TICKET: Cell<Option<Ticket>>;
+}
+
 /// The connection's part in a request.
 pub(crate) struct Ticket {
     pub(crate) origin: Origin,
+    /// The names that the request must keep to, where its connection is bound.
+    pub(crate) bound: Option<Arc<[String]>>,
     pub(crate) slot: Arc<CutSlot>,
     pub(crate) patience: Arc<Patience>,
     /// Once it has one.
     pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
+    /// On HTTP/2, how long the client may be silent in the middle of an upload:
+    /// there Pingora has no such bound.
+    most_silence: Option<Duration>,
 }
 
 impl Ticket {
-    pub(crate) fn new(origin: Origin) -> Self {
+    pub(crate) fn of(arrival: &Arrival) -> Self {
         Ticket {
-            origin,
+            origin: arrival.origin,
+            bound: arrival.bound.clone(),
             slot: Arc::default(),
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
+            most_silence: None,
         }
+    }
+
+    /// One of an HTTP/2 stream.
+    pub(crate) fn of_stream(arrival: &Arrival, most_silence: Duration) -> Self {
+        Ticket { most_silence: Some(most_silence), ..Ticket::of(arrival) }
+    }
+
+    /// Winds the timer up for whose turn it is; an upstream has `patience`.
+    pub(crate) fn wind_up(&self, patience: Duration, turn: Turn) {
+        let most = self.most_silence.filter(|_| turn == Turn::Client).unwrap_or(patience);
+        self.patience.wind_up(patience.min(most), turn);
     }
 }
 
@@ -93,7 +119,7 @@ impl RequestContext {
     pub(crate) fn new(reporter: Arc<Reporter>, now: UnixTime) -> Self {
         RequestContext {
             reporter,
-            ticket: None,
+            ticket: TICKET.try_with(Cell::take).ok().flatten(),
             request_id: Arc::from(""),
             method: String::new(),
             path: String::new(),

@@ -297,6 +297,23 @@ impl Harness {
         self.running().data[0]
     }
 
+    /// Where TLS is spoken.
+    pub(crate) fn data_tls(&self) -> std::net::SocketAddr {
+        self.running().data_tls[0]
+    }
+
+    /// Reads the configuration again, and the files that it names.
+    pub(crate) async fn reload(&self) -> Result<(), StartError> {
+        let config = config::parse(&self.text, Path::new(".")).unwrap_or_else(|e| panic!("{e}"));
+        self.running().reload(config).await
+    }
+
+    /// Begins to stop the gateway, and leaves it to itself.
+    pub(crate) fn stop_in_background(&mut self) -> tokio::task::JoinHandle<()> {
+        let running = self.running.take().expect("the gateway runs");
+        tokio::spawn(running.stop())
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.data())
     }

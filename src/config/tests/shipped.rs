@@ -29,10 +29,13 @@ fn switched_on(text: &str) -> String {
 
 fn folder_with_files(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let pem = "-----BEGIN PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n";
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let pem = key.serialize_pem() + &made.pem();
     for name in text.split('"') {
         if name.ends_with(".pem") || (name.ends_with(".key") && !name.contains('/')) {
-            fs::write(folder.path().join(name), pem).unwrap();
+            fs::write(folder.path().join(name), &pem).unwrap();
         }
         if name.ends_with(".authorization") || name == "legacy.key" {
             fs::write(folder.path().join(name), "Bearer x\n").unwrap();
