@@ -36,6 +36,10 @@ const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Streams that are being worked on, among them those that the client has reset
+/// already and that have not noticed yet. More is an attack.
+const MOST_AT_WORK: usize = 4 * STREAMS as usize;
+
 /// Malformed requests that a connection may send before it is closed.
 const MALFORMED: usize = 32;
 
@@ -89,6 +93,9 @@ pub(crate) async fn serve(
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => {
                 match accepted {
                     Ok(Some(H2Accept::Session(session))) => {
+                        if streams.len() >= MOST_AT_WORK {
+                            return;
+                        }
                         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
                         let ticket = Ticket::of_stream(arrival, limits.idle_timeout);
                         streams.spawn(serve_stream(proxy, session, ticket, shutdown));

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,7 +22,11 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
+
+/// How long the alert that ends the encryption may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A handle of one TLS connection.
 #[derive(Clone, Debug)]
@@ -96,8 +101,8 @@ impl AsyncWrite for TlsSession {
 #[async_trait]
 impl Shutdown for TlsSession {
     async fn shutdown(&mut self) {
-        // A client that has left needs no goodbye.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        // Who has left, or does not read, needs no goodbye.
+        let _ = timeout(FAREWELL, AsyncWriteExt::shutdown(self)).await;
     }
 }
 

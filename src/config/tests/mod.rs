@@ -3,6 +3,7 @@
 mod secrets;
 mod shipped;
 mod table;
+mod tls;
 
 use std::cell::RefCell;
 use std::fs;
