@@ -153,6 +153,25 @@ async fn bodies_keep_to_their_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rights_inside_a_body_are_judged_too() {
+    let h = Harness::start().await;
+    let token = h.token(&["operator"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let uri = "http://h/v1/accounts/acme/account_environments/1/campaigns/2";
+    for (body, status) in [
+        (r#"{ "status":"pause"}"#, 200),
+        (r#"{"status":"pause","name":"x"}"#, 403),
+        (r#"{"status":1,"status":2}"#, 400),
+    ] {
+        let mut patch = request("PATCH", uri, Some(&token));
+        patch.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        assert_eq!(h2.exchange(patch, body.as_bytes()).await.status, status, "{body}");
+    }
+    assert_eq!(h.upstream.count(), 1);
+    assert_eq!(h.upstream.last().body, br#"{ "status":"pause"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_a_preface_is_closed_by_the_deadline() {
     let limits = "[server.limits]\nheader_timeout = \"200ms\"\n";
     let h = Harness::builder().server(limits).start().await;

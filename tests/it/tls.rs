@@ -220,3 +220,41 @@ async fn http2_is_for_alpn_to_say() {
     assert_eq!(answer.status, 200);
     assert_eq!(h.upstream.last().field("x-forwarded-proto"), Some("http"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_has_its_share_of_handshakes() {
+    let pki = Pki::new();
+    pki.issue("a", &["localhost"]);
+    let h = Harness::builder().server(&pki.section(&["a"], "")).start().await;
+    let mut stalled = Vec::new();
+    for _ in 0..300 {
+        stalled.push(TcpStream::connect(h.data_tls()).await.unwrap());
+    }
+    let refused = "portcullis_tls_handshakes_total{outcome=\"too_many\"} 44";
+    while !h.metrics().await.contains(refused) {
+        tokio::task::yield_now().await;
+    }
+    assert!(pki.client().connect(h.data_tls(), "localhost").await.is_err());
+    assert_eq!(h.ask("GET", "/public/x", None).await.0, 200, "in clear there are none");
+    drop(stalled);
+    // Places are given back.
+    while pki.client().connect(h.data_tls(), "localhost").await.is_err() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_hangs_up() {
+    let pki = Pki::new();
+    pki.issue("a", &["localhost"]);
+    let h = Harness::builder().server(&pki.section(&["a"], "")).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    let stream = pki.client().connect(h.data_tls(), "localhost").await.unwrap();
+    let mut raw = Raw::over(stream);
+    raw.send(get("/any/acme/events", "localhost", &token)).await;
+    assert!(raw.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    h.upstream.wait_for_streams(1).await;
+    let path = format!("/v1/credentials/{}/revoke", minted.client_id);
+    assert_eq!(h.admin("POST", &path, serde_json::json!({"reason": "r"})).await.0, 200);
+    assert!(raw.is_closed().await);
+    h.upstream.wait_for_streams(0).await;
+}
