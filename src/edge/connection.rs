@@ -97,7 +97,8 @@ pub(crate) async fn serve(
             Ok(Head::Http1(head)) => head,
             Ok(Head::Http2(read)) => {
                 if let Some(stream) = rewound(stream, &read) {
-                    http2::serve(gateway, proxy, stream, arrival, shutdown).await;
+                    // Boxed: HTTP/1.1 should not pay for it.
+                    Box::pin(http2::serve(gateway, proxy, stream, arrival, shutdown)).await;
                 }
                 return;
             }

@@ -16,7 +16,7 @@ use pingora::{Error, ErrorType};
 
 use super::failure::Failure;
 use super::grpc;
-use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
+use super::headers::{RequestIds, client_request_id, ends_with_head, prepare, strip_hop_by_hop};
 use super::http2_head;
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
@@ -289,6 +289,9 @@ impl ProxyHttp for Gateway {
             if let Some(ticket) = &ctx.ticket {
                 ticket.patience.stop();
             }
+            if ends_with_head(session.req_header(), response) {
+                ctx.bound_rest_of_upload(session.is_body_done());
+            }
         }
         if status != 101 {
             strip_hop_by_hop(response);
@@ -302,12 +305,15 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if end {
+            ctx.bound_rest_of_upload(session.is_body_done());
+        }
         if let (true, Stage::Permitted(passage)) = (end, &mut ctx.stage) {
             // Over before the client sees the end: whoever may have one request
             // at a time may send the next.

@@ -195,40 +195,47 @@ async fn accept(
         while running.try_join_next().is_some() {}
         running.spawn(async move {
             let _open = Open::new(&door.gateway, place);
-            door.welcome(stream, peer).await;
+            match door.handshakes.clone() {
+                None => door.serve_plain(stream, peer).await,
+                // Boxed: an idle connection in clear should not pay for it.
+                Some(handshakes) => Box::pin(door.serve_tls(handshakes, stream, peer)).await,
+            }
         });
     }
 }
 
 impl Door {
-    /// A connection from its first byte, a handshake included, to its last.
-    async fn welcome(self, stream: TcpStream, peer: SocketAddr) {
-        let Door { gateway, proxy, handshakes, mut stop } = self;
+    async fn serve_plain(self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let tls = handshakes.is_some();
-        let origin = Origin { address: peer.ip().to_canonical(), tls };
-        let Some(handshakes) = handshakes else {
-            let arrival = Arrival { origin, bound: None };
-            let spare = Spare::Plain(stream.as_fd().try_clone_to_owned().ok().map(Into::into));
-            let client = Client { arrival, spare };
-            return serve(&gateway, &proxy, session(stream, peer), client, &stop).await;
-        };
-        let settings = gateway.settings.load_full();
+        let arrival = Arrival { origin: origin(peer, false), bound: None };
+        let spare = Spare::Plain(stream.as_fd().try_clone_to_owned().ok().map(Into::into));
+        let client = Client { arrival, spare };
+        serve(&self.gateway, &self.proxy, session(stream, peer), client, &self.stop).await;
+    }
+
+    async fn serve_tls(mut self, handshakes: Handshakes, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let settings = self.gateway.settings.load_full();
         let Some(front) = &settings.tls else { return };
-        let (deadline, metrics) = (settings.head.header_timeout, &gateway.reporter.metrics);
+        let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
         let shaken = tokio::select! {
             shaken = handshakes.shake(front, stream, peer, deadline, metrics) => shaken,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = self.stop.wait_for(|stop| *stop) => return,
         };
         drop(settings);
         let Some((session, bound)) = shaken else { return };
-        let arrival = Arrival { origin, bound };
+        let Door { gateway, proxy, stop, .. } = self;
+        let arrival = Arrival { origin: origin(peer, true), bound };
         if session.speaks_h2() {
             return http2::serve(&gateway, &proxy, Box::new(session), &arrival, &stop).await;
         }
         let client = Client { arrival, spare: Spare::Tls(session.clone()) };
         serve(&gateway, &proxy, Box::new(session), client, &stop).await;
     }
+}
+
+fn origin(peer: SocketAddr, tls: bool) -> Origin {
+    Origin { address: peer.ip().to_canonical(), tls }
 }
 
 /// Counts a connection for as long as it lives.

@@ -134,6 +134,17 @@ impl RequestContext {
         }
     }
 
+    /// The answer is whole. What is left of the upload has so long to come: on
+    /// HTTP/2 nothing else would end it.
+    pub(crate) fn bound_rest_of_upload(&self, is_done: bool) {
+        if let (false, Stage::Permitted(passage), Some(ticket)) =
+            (is_done, &self.stage, &self.ticket)
+            && ticket.most_silence.is_some()
+        {
+            ticket.wind_up(passage.upstream.patience, Turn::Client);
+        }
+    }
+
     fn report(&self) {
         let cut = self.ticket.as_ref().and_then(|ticket| ticket.slot.reason());
         let silent = self.ticket.as_ref().and_then(|ticket| ticket.patience.ran_out_on());

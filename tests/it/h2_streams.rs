@@ -129,3 +129,21 @@ async fn a_stalled_upload_is_bounded_by_the_idle_timeout() {
     assert!(ended.expect("long before the upstream's minute").unwrap_err().is_reset());
     h.logged(|line| line["reason"] == "client_timeout").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_does_not_outlast_its_answer_for_ever() {
+    let limits = "[server.limits]\nidle_timeout = \"1s\"\n";
+    let h = Harness::builder().server(limits).start().await;
+    let h2 = H2::plain(h.data()).await;
+    let upload = request("POST", "http://h/public/early", None);
+    let (response, mut endless) = h2.begin(upload, false).await;
+    endless.send_data(Bytes::from_static(b"a"), false).unwrap();
+    let answer = response.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    h.upstream.wait_for_streams(1).await;
+    // It goes on and on, and comes to an end all the same.
+    let gone = std::future::poll_fn(|context| endless.poll_reset(context));
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("a reset").unwrap();
+    h.upstream.wait_for_streams(0).await;
+    h.logged(|line| line["reason"] == "client_timeout" && line["status"] == 200).await;
+}
