@@ -93,6 +93,7 @@ pub(crate) async fn serve(
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => {
                 match accepted {
                     Ok(Some(H2Accept::Session(session))) => {
+                        while streams.try_join_next().is_some() {}
                         if streams.len() >= MOST_AT_WORK {
                             return;
                         }

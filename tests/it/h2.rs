@@ -252,3 +252,19 @@ async fn a_connection_of_nothing_but_bad_requests_is_closed() {
     let fresh = H2::plain(h.data()).await;
     assert_eq!(fresh.exchange(request("GET", "http://h/public/x", None), b"").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_connection_is_no_attack() {
+    let h = Harness::start().await;
+    let h2 = std::sync::Arc::new(H2::plain(h.data()).await);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let h2 = std::sync::Arc::clone(&h2);
+        asking.spawn(async move {
+            h2.exchange(request("GET", "http://h/nowhere", None), b"").await.status
+        });
+    }
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), 404);
+    }
+}
