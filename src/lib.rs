@@ -42,17 +42,20 @@
 //! - `metrics`: every metric, and the access log.
 //! - `api`: the routers of OAuth and of the admin port. `config`: one TOML file,
 //!   every fault at once.
-//! - `edge`: our accept loop and head reader, Pingora's callbacks, peers, refusals.
-//!   `edge::peers` looks after addresses beside the requests.
+//! - `edge`: our accept loop, TLS, HTTP/2 driver and head reader, Pingora's
+//!   callbacks, peers, refusals. `edge::peers` looks after addresses beside the
+//!   requests.
 //! - `app`: puts it all together and takes it apart again, in order.
 //!
 //! # The walk of a request
 //!
-//! 1. `edge::server` accepts below the cap; `edge::connection` reads one head
-//!    (`edge::head`) within its limits and deadline. What could be read in two
-//!    ways ends here (400, 408, 414, 431), before Pingora has seen a byte.
+//! 1. `edge::server` accepts below the cap, `edge::handshake` speaks TLS;
+//!    `edge::connection` reads one head (`edge::head`) within its limits and
+//!    deadline. What could be read in two ways ends here (400, 408, 414, 431),
+//!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection
+//!    and makes its heads look like those of HTTP/1.1 (`edge::http2_head`).
 //! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
-//!    dropping it closes both connections, idle or not.
+//!    dropping it closes both connections, idle or not; of HTTP/2 just the stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
 //! 4. `policy::decide`: route and method (404, 405), bound parameters (400), public
@@ -119,7 +122,8 @@
 //!     judged again: `what_loses_its_right_is_cut_and_the_rest_lives_on`.
 //! 14. Every request is judged, whatever its shape.
 //!     `an_upgrade_header_changes_nothing_in_judging`,
-//!     `the_second_request_of_a_connection_is_judged_anew`.
+//!     `the_second_request_of_a_connection_is_judged_anew`,
+//!     `two_readings_are_refused_as_on_http1`.
 //! 15. Domain types are no wire or disk types. No serde in `domain` and `policy`:
 //!     `tests/layering.rs`.
 //! 16. No `unwrap`, `expect`, indexing or panic outside tests, no `unsafe`, no

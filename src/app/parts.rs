@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::start::StartError;
 use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
 use crate::config::{
-    Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization,
-    UpstreamTls,
+    Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Tls, Upstream,
+    UpstreamAuthorization, UpstreamTls,
 };
 use crate::domain::UpstreamName;
 use crate::edge::{
     AuthorizationPolicy, EdgeParts, EdgeSettings, EjectionRule, HealthRule, Mount, NamedAddress,
-    Resolver, Trust, UpstreamProtocol, UpstreamSettings,
+    Resolver, Shown, TlsFront, TlsParts, Trust, UpstreamProtocol, UpstreamSettings,
 };
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
@@ -30,11 +30,6 @@ pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError
 /// what to do instead.
 pub fn not_built(config: &Config) -> Vec<String> {
     let mut asked = Vec::new();
-    if config.server.tls.is_some() {
-        asked.push(
-            "[server.tls]: this version serves plain HTTP only; end TLS in front of it".to_owned(),
-        );
-    }
     if config.store.engine == Engine::Etcd {
         asked.push("store.engine = \"etcd\": use \"sled\"".to_owned());
     }
@@ -112,8 +107,19 @@ pub(super) async fn edge_settings(
         trusted_proxies: server.trusted_proxies.clone(),
         upstreams: resolved,
         mount,
+        tls: server.tls.as_ref().map(front).transpose()?,
         resource_metadata: resource_metadata(&oauth.issuer),
     }))
+}
+
+fn front(tls: &Tls) -> Result<TlsFront, StartError> {
+    let shown = tls
+        .identities
+        .iter()
+        .map(|identity| Shown { names: identity.names.clone(), pair: Arc::clone(&identity.pair) });
+    let clients =
+        tls.clients.as_ref().map(|clients| (Arc::clone(&clients.authorities), clients.required));
+    Ok(TlsFront::new(TlsParts { shown: shown.collect(), clients })?)
 }
 
 /// Names are looked up first here, and then again beside the requests: on the

@@ -67,6 +67,9 @@ pub enum StartError {
     /// The signing keys can't be had.
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
+    /// TLS can't be set up.
+    #[error("TLS can't be set up ([server.tls]): {0}")]
+    Tls(#[from] rustls::Error),
     /// The first administrator could not be made.
     #[error("the first administrator could not be made: {0}")]
     FirstAdmin(String),
@@ -108,6 +111,8 @@ pub enum StartError {
 pub struct Running {
     /// Where partners come in.
     pub data: Vec<SocketAddr>,
+    /// Where they come in with TLS.
+    pub data_tls: Vec<SocketAddr>,
     /// Where administrators come in.
     pub admin: SocketAddr,
     /// Where metrics and health are.
@@ -145,6 +150,7 @@ pub struct TakenOn {
 /// When anything at all is missing; then nothing serves.
 pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
     refuse_what_is_not_built(&config)?;
+    warn_of_dates(&config, means.clock.as_ref());
     let Config {
         server,
         admin,
@@ -187,19 +193,23 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     ));
     let listen =
         |address, key| bind(address).map_err(|error| StartError::Listen { address, key, error });
-    let mut listeners = Vec::new();
-    for address in &server.listen {
-        listeners.push(listen(*address, "server.listen")?);
-    }
+    let listen_on_all = |addresses: &[SocketAddr], key| {
+        addresses.iter().map(|address| listen(*address, key)).collect::<Result<Vec<_>, _>>()
+    };
+    let tls_addresses = server.tls.as_ref().map_or(&[][..], |tls| &tls.listen);
+    let plain = listen_on_all(&server.listen, "server.listen")?;
+    let encrypted = listen_on_all(tls_addresses, "server.tls.listen")?;
     let admin_listener = listen(admin.listen, "admin.listen")?;
     let metrics_listener = listen(metrics_config.listen, "metrics.listen")?;
     let local = |listener: &tokio::net::TcpListener, key, address| {
         listener.local_addr().map_err(|error| StartError::Listen { address, key, error })
     };
-    let mut data = Vec::new();
-    for (listener, address) in listeners.iter().zip(&server.listen) {
-        data.push(local(listener, "server.listen", *address)?);
-    }
+    let all_local = |listeners: &[tokio::net::TcpListener], addresses: &[SocketAddr], key| {
+        let both = listeners.iter().zip(addresses);
+        both.map(|(listener, address)| local(listener, key, *address)).collect::<Result<_, _>>()
+    };
+    let data = all_local(&plain, &server.listen, "server.listen")?;
+    let data_tls = all_local(&encrypted, tls_addresses, "server.tls.listen")?;
     let admin_address = local(&admin_listener, "admin.listen", admin.listen)?;
     let metrics_address = local(&metrics_listener, "metrics.listen", metrics_config.listen)?;
 
@@ -227,12 +237,13 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     beside.spawn(async move { watched.watch_upstreams().await });
     let served = Arc::clone(&plane);
     let drain = server.drain_timeout;
-    let serving = tokio::spawn(async move { served.serve(listeners, drain).await });
+    let serving = tokio::spawn(async move { served.serve(plain, encrypted, drain).await });
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
     metrics.started.set(context.now().as_secs() as f64);
     readiness.ready();
     Ok(Running {
         data,
+        data_tls,
         admin: admin_address,
         metrics: metrics_address,
         first_admin,
@@ -249,6 +260,12 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         generation: AtomicU64::new(1),
         stop_beside,
     })
+}
+
+fn warn_of_dates(config: &Config, clock: &dyn Clock) {
+    for warning in config.out_of_date(clock.now()) {
+        tracing::warn!("{}: {}", warning.key, warning.message);
+    }
 }
 
 /// The name of the super-admin that a store in memory begins with.
@@ -277,8 +294,8 @@ async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
 
 impl Running {
     /// Takes a new configuration on: routes, roles, upstreams, limits, token
-    /// lives. Addresses, the store and threads stay as they are. Requests under
-    /// way end as they began, but for those that run on a right that is gone.
+    /// lives, certificates. Addresses, the store and threads stay as they are. Requests
+    /// under way end as they began, but for those that run on a right that is gone.
     ///
     /// # Errors
     /// When it can't be taken on; then all stays as it was.
@@ -301,6 +318,7 @@ impl Running {
 
     async fn try_reload(&self, config: Config) -> Result<TakenOn, StartError> {
         refuse_what_is_not_built(&config)?;
+        warn_of_dates(&config, self.context.clock.as_ref());
         let settings = edge_settings(
             &config.server,
             &config.oauth,

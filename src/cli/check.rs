@@ -8,6 +8,7 @@ use super::failure::{DONE, FAULTY, Outcome};
 use super::out;
 use crate::app::not_built;
 use crate::config::{self, Config, ConfigErrors, Fault};
+use crate::domain::{Clock, SystemClock};
 
 /// `check …`
 pub(super) fn check(file: &Path, as_json: bool) -> Outcome {
@@ -41,7 +42,7 @@ impl<'a> Verdict<'a> {
                 file,
                 counts: Some(counts(config)),
                 faults: not_built(config).into_iter().map(not_in_this_version).collect(),
-                warnings: config.warnings.clone(),
+                warnings: [config.warnings.clone(), config.out_of_date(SystemClock.now())].concat(),
             },
             Err(errors) => Verdict {
                 file,

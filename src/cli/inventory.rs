@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::check::count;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::domain::SecretText;
 
 type Named = BTreeMap<String, String>;
@@ -39,6 +39,7 @@ impl Inventory {
         let (server, oauth) = (&config.server, &config.oauth);
         let settings = [
             ("server.trusted_proxies", format!("{:?}", server.trusted_proxies)),
+            ("server.tls", server.tls.as_ref().map(shown_and_asked).unwrap_or_default()),
             ("server.limits", format!("{:?}", server.limits)),
             ("oauth.issuer", oauth.issuer.clone()),
             ("oauth.audience", oauth.audience.clone()),
@@ -58,6 +59,7 @@ impl Inventory {
             ],
             fixed: vec![
                 ("server.listen", format!("{:?}", server.listen)),
+                ("server.tls.listen", format!("{:?}", server.tls.as_ref().map(|tls| &tls.listen))),
                 ("server.threads", format!("{:?}", server.threads)),
                 ("server.drain_timeout", format!("{:?}", server.drain_timeout)),
                 ("admin.listen", config.admin.listen.to_string()),
@@ -108,6 +110,14 @@ fn hash(secret: Option<&SecretText>) -> String {
     let mut hasher = DefaultHasher::new();
     secret.map(SecretText::expose).hash(&mut hasher);
     format!("{:x}", hasher.finish())
+}
+
+/// The certificates, and what is asked of clients.
+fn shown_and_asked(tls: &Tls) -> String {
+    let chains: Vec<_> = tls.identities.iter().map(|identity| &identity.pair.cert).collect();
+    let clients = tls.clients.as_ref();
+    let clients = clients.map(|clients| (&clients.authorities.roots, clients.required));
+    format!("{chains:?} {clients:?}")
 }
 
 #[cfg(test)]

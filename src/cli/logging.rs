@@ -11,12 +11,15 @@ use super::out;
 const VARIABLE: &str = "PORTCULLIS_LOG";
 
 /// What tells of every connection or in pages, unless it is asked for by name.
-const NOISY: [&str; 3] = [
+const NOISY: [&str; 5] = [
     // They quote targets and fields, which may hold secrets.
     "pingora_core=error",
     "pingora_proxy=off",
     // The edge says it in a line of its own.
     "pingora_load_balancing=error",
+    // Any client can make it warn, as often as it likes.
+    "rustls=off",
+    "h2=error",
 ];
 
 /// Begins to log; what waits is written when the guard is dropped. The `log`

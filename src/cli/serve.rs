@@ -178,7 +178,9 @@ impl Card {
     }
 
     fn words(&self, running: &Running) -> String {
-        let data: Vec<String> = running.data.iter().map(|at| format!("http://{at}")).collect();
+        let plain = running.data.iter().map(|at| format!("http://{at}"));
+        let encrypted = running.data_tls.iter().map(|at| format!("https://{at}"));
+        let data: Vec<String> = plain.chain(encrypted).collect();
         let admin = format!("http://{}", running.admin);
         let mut words = format!(
             "portcullis {} is ready\n  gateway  {}  ({})\n  admin    {admin}\n  metrics  \

@@ -1,9 +1,7 @@
 //! Files that the configuration names: secrets are read, certificates looked for.
 
 use std::fs;
-use std::path::PathBuf;
 
-use super::model::Certificate;
 use super::read::Section;
 use super::value::Value;
 use crate::domain::SecretText;
@@ -46,30 +44,6 @@ pub(super) fn secret(
         Ok(()) => Some(secret),
         Err(message) => value.fault(message),
     }
-}
-
-/// `{ cert = "a.pem", key = "a.key" }`.
-pub(super) fn certificate(value: &Value<'_>) -> Option<Certificate> {
-    value.table(|section| {
-        let cert = section.need("cert", "\"a.pem\"", |value| pem(value, "CERTIFICATE-----"));
-        let key = section.need("key", "\"a.key\"", |value| pem(value, "PRIVATE KEY-----"));
-        Some(Certificate { cert: cert?, key: key? })
-    })?
-}
-
-/// The PEM file of certificates.
-pub(super) fn authorities(value: &Value<'_>) -> Option<PathBuf> {
-    pem(value, "CERTIFICATE-----")
-}
-
-/// A PEM file (RFC 7468) that has a `label`. What it holds is read at start.
-fn pem(value: &Value<'_>, label: &str) -> Option<PathBuf> {
-    let text = SecretText::new(read(value)?);
-    if !text.expose().lines().any(|line| line.starts_with("-----BEGIN ") && line.ends_with(label)) {
-        let what = label.trim_end_matches('-');
-        return value.wrong(format_args!("must name a PEM file with a {what}"));
-    }
-    value.path()
 }
 
 /// The text of the file that a value names.

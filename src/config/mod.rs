@@ -3,11 +3,12 @@
 //! `read` and `value` walk the file as a tree that knows its lines; the files
 //! named after the sections check them; [`Config`] is what the other rooms see.
 //! Nothing here opens a socket or a store, and no name is resolved: files are
-//! read (secrets, an upstream's certificates) or looked for, and that is all.
+//! read (secrets, certificates) or looked for, and that is all.
 
 mod check;
 mod fault;
 mod files;
+mod identity;
 mod model;
 mod oauth;
 mod pem;
@@ -27,11 +28,11 @@ use std::path::Path;
 
 pub use fault::{ConfigErrors, Fault, Warning};
 pub use model::{
-    Admin, Certificate, ClientCertificates, Config, Engine, HealthCheck, Limits, Metrics, Oauth,
+    Admin, ClientCertificates, Config, Engine, HealthCheck, Identity, Limits, Metrics, Oauth,
     OutlierEjection, Protocol, Server, SigningAlgorithm, Store, Tls, Upstream,
     UpstreamAuthorization, UpstreamTls,
 };
-pub use pem::Identity;
+pub use pem::ClientIdentity;
 pub use token_path::{TokenPath, TokenPathMatch, TokenPaths};
 
 /// Reads and checks a configuration file. Relative paths in it are relative to

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
 
-use super::{Identity, TokenPaths, Warning};
-use crate::domain::{Rate, Role, SecretText, UpstreamName};
+use super::{ClientIdentity, TokenPaths, Warning};
+use crate::domain::{Rate, Role, SecretText, UnixTime, UpstreamName};
 use crate::policy::RouteTable;
 
 /// All that one file says.
@@ -34,7 +37,7 @@ pub struct Config {
 }
 
 /// The data plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// Plain HTTP; may be empty if there is TLS. A port may be 0: the system picks one.
     pub listen: Vec<SocketAddr>,
@@ -51,30 +54,37 @@ pub struct Server {
 }
 
 /// HTTPS on the data plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     /// Where; never empty.
     pub listen: Vec<SocketAddr>,
     /// Picked by SNI; never empty. The first one serves unknown names.
-    pub certificates: Vec<Certificate>,
+    pub identities: Vec<Identity>,
     /// Client certificates, if they are asked for.
     pub clients: Option<ClientCertificates>,
 }
 
-/// A certificate and its key: PEM files that exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The chain, leaf first.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
+/// What the gateway shows: a certificate that was read, with its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The host names and addresses that it is for, in lower case; `*.` at the
+    /// front stands for one label.
+    pub names: Vec<String>,
+    /// It is not valid before.
+    pub from: UnixTime,
+    /// It is not valid from here on.
+    pub until: UnixTime,
+    /// Chain and key; they fit.
+    pub pair: Arc<CertifiedKey>,
+    /// Where it stands in the file.
+    pub(super) line: Option<usize>,
 }
 
 /// Asking clients for certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClientCertificates {
-    /// The PEM file of the authorities that sign them.
-    pub ca: PathBuf,
+    /// The authorities that sign them; never empty.
+    pub authorities: Arc<RootCertStore>,
     /// True: no connection without one.
     pub required: bool,
 }
@@ -226,7 +236,7 @@ pub struct UpstreamTls {
     /// The certificates of the authorities to trust, in DER; the system's if none.
     pub ca: Option<Vec<Vec<u8>>>,
     /// The certificate to show.
-    pub client_certificate: Option<Identity>,
+    pub client_certificate: Option<ClientIdentity>,
 }
 
 /// What an upstream speaks.

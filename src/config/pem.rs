@@ -18,16 +18,16 @@ use super::value::Value;
 
 /// A certificate chain and the key that fits it, in DER.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct ClientIdentity {
     /// The chain, leaf first; never empty.
     pub chain: Vec<Vec<u8>>,
     /// The private key: PKCS#8, PKCS#1 or SEC 1; wiped when dropped.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({} certificates, [key])", self.chain.len())
+        write!(f, "ClientIdentity({} certificates, [key])", self.chain.len())
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn authorities(value: &Value<'_>) -> Option<Vec<Vec<u8>>> {
 }
 
 /// `{ cert = "a.pem", key = "a.key" }`: a chain, and the key of its leaf.
-pub(super) fn identity(value: &Value<'_>) -> Option<Identity> {
+pub(super) fn identity(value: &Value<'_>) -> Option<ClientIdentity> {
     value.table(|section| {
         let chain = section.need("cert", "\"client.pem\"", certificates);
         // The value is kept: whether the key fits is seen when both are there.
@@ -65,7 +65,7 @@ pub(super) fn identity(value: &Value<'_>) -> Option<Identity> {
         };
         let certificates = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
         match CertifiedKey::new(certificates, signer).keys_match() {
-            Ok(()) => Some(Identity { chain, key }),
+            Ok(()) => Some(ClientIdentity { chain, key }),
             Err(_) => place.wrong("must name the key of the certificate in cert; this is another"),
         }
     })?

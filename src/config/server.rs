@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::files;
+use super::identity;
 use super::model::{Admin, ClientCertificates, Limits, Metrics, Server, Tls};
 use super::read::{Place, Section};
 use super::units::{KIB, MIB};
@@ -127,20 +127,21 @@ fn network(value: &Value<'_>) -> Option<IpNet> {
 fn tls(section: &Section<'_>, listeners: &mut Listeners) -> Tls {
     let listen = listeners.list(section, 8443, false);
     let example = "[{ cert = \"a.pem\", key = \"a.key\" }]";
-    let certificates = section
-        .need("certificates", example, |value| value.some("{ cert, key }", files::certificate));
+    let identities = section.need("certificates", example, |value| {
+        let identities = value.some("{ cert, key }", identity::identity)?;
+        identity::cross_check(value, &identities);
+        Some(identities)
+    });
     let ca = section.value("client_ca");
     let auth = section.value("client_auth");
     if let (None, Some(auth)) = (&ca, &auth) {
         auth.fault::<()>("needs client_ca, the authorities that sign the clients' certificates");
     }
     let required = auth.and_then(|auth| auth.word(&[("optional", false), ("required", true)]));
-    let ca = ca.and_then(|ca| files::authorities(&ca));
-    Tls {
-        listen,
-        certificates: certificates.unwrap_or_default(),
-        clients: ca.map(|ca| ClientCertificates { ca, required: required.unwrap_or(false) }),
-    }
+    let authorities = ca.and_then(|ca| identity::authorities(&ca));
+    let required = required.unwrap_or(false);
+    let clients = authorities.map(|authorities| ClientCertificates { authorities, required });
+    Tls { listen, identities: identities.unwrap_or_default(), clients }
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -13,6 +13,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
+use super::grammar::{is_authority, is_length, is_target, is_tchar};
 use crate::policy::{Denial, Reason, Target};
 
 /// How large a head may be and how long it may take.
@@ -39,19 +40,33 @@ pub(crate) enum HeadEnd {
     TooSlow,
 }
 
+/// What a connection begins with.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// A head that was checked, and what was read beyond it.
+    Http1(BytesMut),
+    /// The HTTP/2 preface, and what was read beyond it.
+    Http2(BytesMut),
+}
+
 /// More fields than this are refused: Pingora's parser takes 256.
-const MAX_FIELDS: usize = 250;
+pub(super) const MAX_FIELDS: usize = 250;
+
+/// RFC 9113 section 3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
-/// A connection that is idle when `draining` turns true is gone.
+/// A connection that is idle when `draining` turns true is gone. Where it
+/// `may_be_http2`, the preface of HTTP/2 is taken for a head.
 pub(crate) async fn read_head(
     stream: &mut Stream,
     limits: &HeadLimits,
+    may_be_http2: bool,
     draining: &mut ShutdownWatch,
-) -> Result<BytesMut, HeadEnd> {
+) -> Result<Head, HeadEnd> {
     let mut buffer = BytesMut::with_capacity(4096);
     let mut deadline = Instant::now() + limits.idle_timeout;
-    let mut scanned = 0;
+    let (mut scanned, mut has_begun, mut may_be_http2) = (0, false, may_be_http2);
     loop {
         let is_idle = buffer.is_empty();
         let read = tokio::select! {
@@ -65,15 +80,25 @@ pub(crate) async fn read_head(
             Ok(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
             Ok(Ok(_)) => {}
         }
+        if !has_begun {
+            has_begun = true;
+            deadline = Instant::now() + limits.header_timeout;
+        }
+        if may_be_http2 && buffer.starts_with(PREFACE) {
+            return Ok(Head::Http2(buffer));
+        }
+        may_be_http2 &= PREFACE.starts_with(&buffer);
+        if may_be_http2 {
+            continue;
+        }
         if scanned == 0 {
             skip_empty_lines(&mut buffer);
-            deadline = Instant::now() + limits.header_timeout;
         }
         match find_end(&buffer, scanned) {
             End::At(end) => {
                 let head = buffer.get(..end).unwrap_or_default();
                 check(head, limits).map_err(HeadEnd::Refused)?;
-                return Ok(buffer);
+                return Ok(Head::Http1(buffer));
             }
             End::Bad(what) => return Err(HeadEnd::Refused(Denial::malformed(what))),
             End::NotYet => {
@@ -189,12 +214,7 @@ fn check_request_line<'h>(
     if target.len() > limits.target_bytes {
         return Err(Denial::new(Reason::TargetTooLong));
     }
-    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
-    if target.is_empty()
-        || target.iter().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>' | b'#'))
-        // Pingora's URI takes it in a query only, and would answer by itself.
-        || path.contains(&b'`')
-    {
+    if !is_target(target) {
         return Err(Denial::malformed(
             "the request target holds a character that must be percent-encoded",
         ));
@@ -241,7 +261,7 @@ impl<'h> Seen<'h> {
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+            if !is_length(value) {
                 return Err(Denial::malformed("Content-Length is not one whole number"));
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
@@ -265,35 +285,6 @@ impl<'h> Seen<'h> {
         };
         Err(Denial::malformed(fault))
     }
-}
-
-/// `uri-host [":" port]` (RFC 9110 section 7.2), without userinfo.
-fn is_authority(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|b| *b == b':') {
-        Some(at) if !value.ends_with(b"]") => value.split_at(at),
-        _ => (value, &b""[..]),
-    };
-    let port_is_fine =
-        port.is_empty() || (port.len() <= 6 && port.iter().skip(1).all(u8::is_ascii_digit));
-    let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
-    let host_is_fine = match inner {
-        Some(address) => {
-            !address.is_empty()
-                && address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
-        }
-        None => {
-            !host.is_empty()
-                && host
-                    .iter()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
-        }
-    };
-    port_is_fine && host_is_fine
-}
-
-/// `tchar` of RFC 9110 section 5.6.2.
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, TE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr};
@@ -243,6 +243,13 @@ pub(crate) fn override_field(request: &RequestHeader) -> Option<&str> {
     names
         .filter(|name| name.starts_with('x'))
         .find(|name| OVERRIDES.contains(&plain(name).as_str()))
+}
+
+/// Whether a response ends with its head.
+pub(crate) fn ends_with_head(request: &RequestHeader, response: &ResponseHeader) -> bool {
+    request.method == http::Method::HEAD
+        || matches!(response.status.as_u16(), 204 | 304)
+        || response.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
 }
 
 /// Fields of the upstream's connection say nothing about the client's (RFC

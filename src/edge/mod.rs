@@ -7,8 +7,13 @@
 mod body;
 mod connection;
 mod failure;
+mod grammar;
+mod grpc;
+mod handshake;
 mod head;
 mod headers;
+mod http2;
+mod http2_head;
 mod judge;
 mod mount;
 mod patience;
@@ -19,6 +24,8 @@ mod retry;
 mod server;
 mod settings;
 mod stage;
+mod tls;
+mod tls_stream;
 
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
@@ -29,3 +36,4 @@ pub use peers::{
 };
 pub use server::{DataPlane, bind};
 pub use settings::{EdgeParts, EdgeSettings};
+pub use tls::{Shown, TlsFront, TlsParts};

@@ -15,13 +15,16 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use super::failure::{Failure, NO_HTTP2};
-use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
+use super::grpc;
+use super::headers::{RequestIds, client_request_id, ends_with_head, prepare, strip_hop_by_hop};
+use super::http2_head;
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
 use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
+use super::tls;
 use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
 
@@ -84,10 +87,13 @@ async fn send(
     ctx: &mut RequestContext,
 ) -> pingora::Result<()> {
     ctx.status = Some(reply.status);
-    ctx.bytes_out = reply.body.len() as u64;
     if ctx.failure.is_empty() {
         ctx.failure = reply.reason;
     }
+    if grpc::is_grpc(session.req_header()) && !matches!(ctx.stage, Stage::Local(_)) {
+        return grpc::refuse(session, &reply);
+    }
+    ctx.bytes_out = reply.body.len() as u64;
     reply.send(session).await
 }
 
@@ -133,6 +139,12 @@ impl ProxyHttp for Gateway {
         }
         ctx.method = request.method.as_str().to_owned();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
+        let is_http2 = request.version == http::Version::HTTP_2;
+        // HTTP/1.1 was looked at before Pingora saw it.
+        let fault = is_http2.then(|| http2_head::check(request, &settings.head).err()).flatten();
+        let bound = ctx.ticket.as_ref().and_then(|ticket| ticket.bound.as_ref());
+        let is_misdirected =
+            bound.is_some_and(|names| !host.is_some_and(|host| tls::covers(names, host)));
         let target = Target::parse(request.raw_path(), host);
         ctx.path = match &target {
             Ok(target) => target.path().as_str().to_owned(),
@@ -141,13 +153,22 @@ impl ProxyHttp for Gateway {
                 raw.split('?').next().unwrap_or_default().to_owned()
             }
         };
-        if let Some(endpoint) = target.ok().and_then(|t| settings.mount.endpoint(t.path().as_str()))
-        {
-            drop(settings);
+        let endpoint = target.ok().and_then(|t| settings.mount.endpoint(t.path().as_str()));
+        drop(settings);
+        if let Some(denial) = fault {
+            self.deny(denial, session, ctx).await?;
+            return Ok(true);
+        }
+        if is_misdirected {
+            let reply = Reply::misdirected(&ctx.request_id);
+            ctx.stage = Stage::Denied(Denial::malformed("the connection is for another host"));
+            send(reply, session, ctx).await?;
+            return Ok(true);
+        }
+        if let Some(endpoint) = endpoint {
             self.answer_locally(endpoint, session, ctx).await?;
             return Ok(true);
         }
-        drop(settings);
         match self.pass(session, ctx).await? {
             Ok(passage) => {
                 ctx.stage = Stage::Permitted(passage);
@@ -174,11 +195,13 @@ impl ProxyHttp for Gateway {
             });
         }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if let (Stage::Permitted(passage), Some(ticket), None) =
-            (&ctx.stage, &ctx.ticket, ctx.status)
+        // An empty frame is no progress.
+        let is_progress = end || body.as_ref().is_some_and(|chunk| !chunk.is_empty());
+        if let (Stage::Permitted(passage), Some(ticket), None, true) =
+            (&ctx.stage, &ctx.ticket, ctx.status, is_progress)
         {
             let turn = if end { Turn::Upstream } else { Turn::Client };
-            ticket.patience.wind_up(passage.upstream.patience, turn);
+            ticket.wind_up(passage.upstream.patience, turn);
         }
         match &ctx.stage {
             Stage::Permitted(passage)
@@ -205,7 +228,7 @@ impl ProxyHttp for Gateway {
             // Whoever waits for a 100 has nothing to do yet.
             let waits = session.req_header().headers.contains_key(header::EXPECT);
             let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
-            ticket.patience.wind_up(passage.upstream.patience, turn);
+            ticket.wind_up(passage.upstream.patience, turn);
         }
         passage.next_peer()
     }
@@ -291,6 +314,9 @@ impl ProxyHttp for Gateway {
             if let Stage::Permitted(passage) = &ctx.stage {
                 passage.was_answered();
             }
+            if ends_with_head(session.req_header(), response) {
+                ctx.bound_rest_of_upload(session.is_body_done());
+            }
         }
         if status != 101 {
             strip_hop_by_hop(response);
@@ -304,12 +330,15 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if end {
+            ctx.bound_rest_of_upload(session.is_body_done());
+        }
         if let (true, Stage::Permitted(passage)) = (end, &mut ctx.stage) {
             // Over before the client sees the end: whoever may have one request
             // at a time may send the next.

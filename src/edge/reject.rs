@@ -59,6 +59,13 @@ impl Reply {
         reply
     }
 
+    /// The client must open a connection for this host (RFC 9110 section
+    /// 15.5.20): this one has shown the certificate of another.
+    pub(crate) fn misdirected(request_id: &str) -> Self {
+        let description = "This connection was made for another host. Open one for this host.";
+        Self::error(421, "misdirected_request", description, request_id)
+    }
+
     /// Adds a field; a value that can't be one is left out.
     fn add(&mut self, name: HeaderName, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {

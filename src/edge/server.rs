@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::HttpServerApp;
+use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::l4::stream::Stream as TcpSession;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
@@ -17,8 +17,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::connection::{Client, serve};
+use super::connection::{Arrival, Client, Spare, serve};
+use super::handshake::Handshakes;
 use super::headers::{Origin, RequestIds};
+use super::http2;
 use super::peers::watch_all;
 use super::proxy::Gateway;
 use super::settings::EdgeSettings;
@@ -67,7 +69,13 @@ impl DataPlane {
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
         conf.upstream_keepalive_pool_size = 1024;
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
+        let mut proxy = http_proxy(&Arc::new(conf), gateway.clone());
+        // Pingora would answer CONNECT on HTTP/2 by itself, unlogged; here it
+        // comes to our own refusal, like all that is malformed.
+        let mut options = HttpServerOptions::default();
+        options.allow_connect_method_proxying = true;
+        proxy.server_options = Some(options);
+        let proxy = Arc::new(proxy);
         DataPlane { gateway, proxy, stop }
     }
 
@@ -83,6 +91,8 @@ impl DataPlane {
                 }
             }
         }
+        // The listeners stay until a restart, and so does what they show.
+        settings.tls = settings.tls.or_else(|| self.gateway.settings.load().tls.clone());
         self.gateway.settings.store(Arc::new(settings));
     }
 
@@ -102,18 +112,28 @@ impl DataPlane {
     }
 
     /// Serves until [`DataPlane::stop`], then lets what is under way end, for
-    /// at most `drain`.
-    pub async fn serve(&self, listeners: Vec<TcpListener>, drain: Duration) {
+    /// at most `drain`. `encrypted` listeners speak TLS.
+    pub async fn serve(
+        &self,
+        plain: Vec<TcpListener>,
+        encrypted: Vec<TcpListener>,
+        drain: Duration,
+    ) {
         let cap = Arc::new(Semaphore::new(self.gateway.settings.load().connections));
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
-        for listener in listeners {
-            let (gateway, proxy) = (self.gateway.clone(), Arc::clone(&self.proxy));
-            let (cap, connections, stop) =
-                (Arc::clone(&cap), Arc::clone(&connections), self.stop.subscribe());
-            accepting.spawn(async move {
-                accept(&gateway, &proxy, &listener, &cap, &connections, stop).await;
-            });
+        let handshakes = Handshakes::default();
+        let plain = plain.into_iter().map(|listener| (listener, None));
+        let encrypted = encrypted.into_iter().map(|listener| (listener, Some(handshakes.clone())));
+        for (listener, handshakes) in plain.chain(encrypted) {
+            let door = Door {
+                gateway: self.gateway.clone(),
+                proxy: Arc::clone(&self.proxy),
+                handshakes,
+                stop: self.stop.subscribe(),
+            };
+            let (cap, connections) = (Arc::clone(&cap), Arc::clone(&connections));
+            accepting.spawn(async move { accept(door, &listener, &cap, &connections).await });
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
@@ -129,13 +149,21 @@ impl DataPlane {
     }
 }
 
+/// What a connection needs to be served.
+#[derive(Clone)]
+struct Door {
+    gateway: Gateway,
+    proxy: Arc<HttpProxy<Gateway>>,
+    /// Those in progress, where the listener speaks TLS.
+    handshakes: Option<Handshakes>,
+    stop: ShutdownWatch,
+}
+
 async fn accept(
-    gateway: &Gateway,
-    proxy: &Arc<HttpProxy<Gateway>>,
+    mut door: Door,
     listener: &TcpListener,
     cap: &Arc<Semaphore>,
     connections: &Arc<tokio::sync::Mutex<JoinSet<()>>>,
-    mut stop: ShutdownWatch,
 ) {
     loop {
         // Above the cap clients wait in the backlog instead of being reset.
@@ -144,7 +172,7 @@ async fn accept(
                 let place = Arc::clone(cap).acquire_owned().await.ok();
                 (place, listener.accept().await)
             } => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = door.stop.wait_for(|stop| *stop) => return,
         };
         let (place, (stream, peer)) = match accepted {
             (place, Ok(connection)) => (place, connection),
@@ -155,19 +183,52 @@ async fn accept(
                 continue;
             }
         };
-        let (gateway, proxy, stop) = (gateway.clone(), Arc::clone(proxy), stop.clone());
+        let door = door.clone();
         let mut running = connections.lock().await;
         while running.try_join_next().is_some() {}
         running.spawn(async move {
-            let _open = Open::new(&gateway, place);
-            let client = Client {
-                origin: Origin { address: peer.ip().to_canonical(), tls: false },
-                // For the one answer that must go out after Pingora has let go.
-                spare: stream.as_fd().try_clone_to_owned().ok().map(Into::into),
-            };
-            serve(&gateway, &proxy, session(stream, peer), client, &stop).await;
+            let _open = Open::new(&door.gateway, place);
+            match door.handshakes.clone() {
+                None => door.serve_plain(stream, peer).await,
+                // Boxed: an idle connection in clear should not pay for it.
+                Some(handshakes) => Box::pin(door.serve_tls(handshakes, stream, peer)).await,
+            }
         });
     }
+}
+
+impl Door {
+    async fn serve_plain(self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let arrival = Arrival { origin: origin(peer, false), bound: None };
+        let spare = Spare::Plain(stream.as_fd().try_clone_to_owned().ok().map(Into::into));
+        let client = Client { arrival, spare };
+        serve(&self.gateway, &self.proxy, session(stream, peer), client, &self.stop).await;
+    }
+
+    async fn serve_tls(mut self, handshakes: Handshakes, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let settings = self.gateway.settings.load_full();
+        let Some(front) = &settings.tls else { return };
+        let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
+        let shaken = tokio::select! {
+            shaken = handshakes.shake(front, stream, peer, deadline, metrics) => shaken,
+            _ = self.stop.wait_for(|stop| *stop) => return,
+        };
+        drop(settings);
+        let Some((session, bound)) = shaken else { return };
+        let Door { gateway, proxy, stop, .. } = self;
+        let arrival = Arrival { origin: origin(peer, true), bound };
+        if session.speaks_h2() {
+            return http2::serve(&gateway, &proxy, Box::new(session), &arrival, &stop).await;
+        }
+        let client = Client { arrival, spare: Spare::Tls(session.clone()) };
+        serve(&gateway, &proxy, Box::new(session), client, &stop).await;
+    }
+}
+
+fn origin(peer: SocketAddr, tls: bool) -> Origin {
+    Origin { address: peer.ip().to_canonical(), tls }
 }
 
 /// Counts a connection for as long as it lives.
@@ -192,7 +253,6 @@ impl Drop for Open {
 
 /// The connection as Pingora wants it.
 fn session(stream: TcpStream, peer: SocketAddr) -> Stream {
-    let _ = stream.set_nodelay(true);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let _ = digest.peer_addr.set(Some(PeerAddr::Inet(peer)));
     let mut session = TcpSession::from(stream);

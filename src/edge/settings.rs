@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::head::HeadLimits;
 use super::mount::Mount;
 use super::peers::{Upstream, UpstreamSettings, Upstreams};
+use super::tls::TlsFront;
 
 /// How the data plane treats its clients and its upstreams.
 pub struct EdgeSettings {
@@ -18,6 +19,7 @@ pub struct EdgeSettings {
     pub(crate) upstreams: Upstreams,
     pub(crate) mount: Mount,
     pub(crate) resource_metadata: String,
+    pub(crate) tls: Option<Arc<TlsFront>>,
 }
 
 /// What settings are made of.
@@ -42,6 +44,8 @@ pub struct EdgeParts {
     pub mount: Mount,
     /// The URL of the protected resource's metadata (RFC 9728 section 5.1).
     pub resource_metadata: String,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<TlsFront>,
 }
 
 impl EdgeSettings {
@@ -62,6 +66,7 @@ impl EdgeSettings {
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),
             mount: parts.mount,
             resource_metadata: parts.resource_metadata,
+            tls: parts.tls.map(Arc::new),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What is known of one request while it is under way; its end is its report.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::connection::Arrival;
 use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::{Patience, Turn};
@@ -58,23 +60,47 @@ pub(crate) struct Passage {
     pub(crate) cause: String,
 }
 
+tokio::task_local! {
+    /// The ticket of the HTTP/2 stream whose task this is: there Pingora has no
+    /// way to hand anything to a request.
+    pub(crate) static TICKET: Cell<Option<Ticket>>;
+}
+
 /// The connection's part in a request.
 pub(crate) struct Ticket {
     pub(crate) origin: Origin,
+    /// The names that the request must keep to, where its connection is bound.
+    pub(crate) bound: Option<Arc<[String]>>,
     pub(crate) slot: Arc<CutSlot>,
     pub(crate) patience: Arc<Patience>,
     /// Once it has one.
     pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
+    /// On HTTP/2, how long the client may be silent in the middle of an upload:
+    /// there Pingora has no such bound.
+    most_silence: Option<Duration>,
 }
 
 impl Ticket {
-    pub(crate) fn new(origin: Origin) -> Self {
+    pub(crate) fn of(arrival: &Arrival) -> Self {
         Ticket {
-            origin,
+            origin: arrival.origin,
+            bound: arrival.bound.clone(),
             slot: Arc::default(),
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
+            most_silence: None,
         }
+    }
+
+    /// One of an HTTP/2 stream.
+    pub(crate) fn of_stream(arrival: &Arrival, most_silence: Duration) -> Self {
+        Ticket { most_silence: Some(most_silence), ..Ticket::of(arrival) }
+    }
+
+    /// Winds the timer up for whose turn it is; an upstream has `patience`.
+    pub(crate) fn wind_up(&self, patience: Duration, turn: Turn) {
+        let most = self.most_silence.filter(|_| turn == Turn::Client).unwrap_or(patience);
+        self.patience.wind_up(patience.min(most), turn);
     }
 }
 
@@ -105,7 +131,7 @@ impl RequestContext {
     pub(crate) fn new(reporter: Arc<Reporter>, now: UnixTime) -> Self {
         RequestContext {
             reporter,
-            ticket: None,
+            ticket: TICKET.try_with(Cell::take).ok().flatten(),
             request_id: Arc::from(""),
             method: String::new(),
             path: String::new(),
@@ -118,6 +144,17 @@ impl RequestContext {
             held: None,
             bytes_in: 0,
             bytes_out: 0,
+        }
+    }
+
+    /// The answer is whole. What is left of the upload has so long to come: on
+    /// HTTP/2 nothing else would end it.
+    pub(crate) fn bound_rest_of_upload(&self, is_done: bool) {
+        if let (false, Stage::Permitted(passage), Some(ticket)) =
+            (is_done, &self.stage, &self.ticket)
+            && ticket.most_silence.is_some()
+        {
+            ticket.wind_up(passage.upstream.patience, Turn::Client);
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub token_cache_entries: IntGauge,
     /// Connections of clients.
     pub open_connections: IntGauge,
+    /// TLS handshakes of clients, by how they ended.
+    pub tls_handshakes: IntCounterVec,
     /// Requests with a token that are under way.
     pub open_streams: IntGauge,
     /// Requests that were cut while under way.
@@ -169,6 +171,12 @@ impl Metrics {
                 r,
                 "portcullis_open_connections",
                 "Connections of clients",
+            )?,
+            tls_handshakes: counters(
+                r,
+                "portcullis_tls_handshakes_total",
+                "TLS handshakes of clients",
+                &["outcome"],
             )?,
             open_streams: int_gauge(
                 r,

@@ -326,6 +326,17 @@ impl Harness {
         self.running().data[0]
     }
 
+    /// Where TLS is spoken.
+    pub(crate) fn data_tls(&self) -> std::net::SocketAddr {
+        self.running().data_tls[0]
+    }
+
+    /// Begins to stop the gateway, and leaves it to itself.
+    pub(crate) fn stop_in_background(&mut self) -> tokio::task::JoinHandle<()> {
+        let running = self.running.take().expect("the gateway runs");
+        tokio::spawn(running.stop())
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.data())
     }

@@ -47,7 +47,7 @@ impl Seen {
 
 /// A running legacy API. What it does is told by the path it is asked for:
 /// `…/bytes-N` answers N bytes, `…/wait` when released, `…/events` an endless
-/// stream, `…/break` half an answer, `…/raw-status-S` that status.
+/// stream, `…/early…` before it has read the body, `…/break` half an answer, `…/raw-status-S` that status.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
@@ -149,6 +149,9 @@ async fn serve(mut stream: TcpStream, state: &State, connection: usize) -> std::
         };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
         buffer.drain(..end);
+        if head.lines().next().unwrap().contains("/early") {
+            return answer_early(&mut stream, state).await;
+        }
         let (body, length) = read_body(&mut stream, &mut buffer, &head).await?;
         let seen = Seen { head, body, length, connection };
         let target = seen.target().to_owned();
@@ -159,6 +162,18 @@ async fn serve(mut stream: TcpStream, state: &State, connection: usize) -> std::
             return Ok(());
         }
     }
+}
+
+/// Answers without a look at the body, which it reads to its end for ever.
+async fn answer_early(stream: &mut TcpStream, state: &State) -> std::io::Result<()> {
+    *state.open_streams.lock().unwrap() += 1;
+    state.streams_changed.notify_waiters();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    *state.open_streams.lock().unwrap() -= 1;
+    state.streams_changed.notify_waiters();
+    Ok(())
 }
 
 async fn read_body(

@@ -4,6 +4,7 @@ mod pem;
 mod secrets;
 mod shipped;
 mod table;
+mod tls;
 
 use std::cell::RefCell;
 use std::fs;

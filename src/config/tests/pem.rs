@@ -51,7 +51,7 @@ fn good_files_are_taken_in_whole() {
     assert_eq!((ca.len(), identity.chain.len()), (2, 2));
     assert_eq!(ca[1], identity.chain[0]);
     let shown = format!("{config:?}");
-    assert!(shown.contains("Identity(2 certificates, [key])"), "{shown}");
+    assert!(shown.contains("ClientIdentity(2 certificates, [key])"), "{shown}");
     assert!(!shown.contains(&format!("{:?}", identity.key.as_slice())));
 }
 

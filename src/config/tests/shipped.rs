@@ -29,9 +29,10 @@ fn switched_on(text: &str) -> String {
 
 fn folder_with_files(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    // One key and its certificate stand for all of them.
-    let made = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
-    let pem = made.signing_key.serialize_pem() + &made.cert.pem();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let pem = key.serialize_pem() + &made.pem();
     for name in text.split('"') {
         if name.ends_with(".pem") || (name.ends_with(".key") && !name.contains('/')) {
             fs::write(folder.path().join(name), &pem).unwrap();

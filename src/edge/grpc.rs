@@ -1,0 +1,113 @@
+//! A refusal in the shape that gRPC clients read: HTTP 200, `grpc-status` and
+//! `grpc-message`, no body ("Trailers-Only" of the gRPC over HTTP/2 protocol).
+//!
+//! The log and the metrics keep the HTTP status that any other client gets.
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Version};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::Session;
+
+use super::reject::Reply;
+
+/// Only over HTTP/2 is there gRPC.
+pub(crate) fn is_grpc(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_2
+        && request.headers.get(CONTENT_TYPE).is_some_and(|media| {
+            let start = media.as_bytes().get(..b"application/grpc".len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+        })
+}
+
+/// Sends a refusal.
+pub(crate) fn refuse(session: &mut Session, reply: &Reply) -> pingora::Result<()> {
+    let media = session.req_header().headers.get(CONTENT_TYPE).cloned();
+    let header = header(reply, media)?;
+    if let ServerSession::H2(stream) = session.downstream_session.as_mut() {
+        // Pingora's own way opens the stream and ends it with an empty frame,
+        // in which some clients find no status.
+        stream.write_response_header(Box::new(header), true)?;
+    }
+    Ok(())
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn header(reply: &Reply, media: Option<HeaderValue>) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build_no_case(200, Some(6))?;
+    let media = media.unwrap_or(HeaderValue::from_static("application/grpc"));
+    header.insert_header(CONTENT_TYPE, media)?;
+    header.insert_header("grpc-status", code(reply.status))?;
+    header.insert_header("grpc-message", message(reply))?;
+    let kept = [REQUEST_ID, WWW_AUTHENTICATE, RETRY_AFTER];
+    for (name, value) in reply.fields.iter().filter(|(name, _)| kept.contains(name)) {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    Ok(header)
+}
+
+/// The gRPC status code that says what an HTTP status says.
+fn code(status: u16) -> &'static str {
+    match status {
+        400 => "3",
+        408 | 504 => "4",
+        403 => "7",
+        413 | 414 | 429 | 431 => "8",
+        404 | 405 => "12",
+        421 | 502 | 503 => "14",
+        401 => "16",
+        _ => "13",
+    }
+}
+
+/// All but printable ASCII, and `%` itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The description that stands in the body of an ordinary refusal.
+fn message(reply: &Reply) -> String {
+    let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let text = body.get("error_description").and_then(|text| text.as_str()).unwrap_or_default();
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Denial, Reason};
+
+    #[test]
+    fn every_reason_has_its_code() {
+        for (reason, status) in [
+            (Reason::MalformedRequest, "3"),
+            (Reason::TokenMissing, "16"),
+            (Reason::Revoked, "16"),
+            (Reason::WrongAccount, "7"),
+            (Reason::NoRoute, "12"),
+            (Reason::MethodNotAllowed, "12"),
+            (Reason::RateLimited, "8"),
+            (Reason::BodyTooLarge, "8"),
+            (Reason::RevocationStale, "14"),
+        ] {
+            let reply = Reply::denied(&Denial::new(reason), "r", "");
+            assert_eq!(code(reply.status), status, "{reason:?}");
+        }
+        assert_eq!((code(504), code(502), code(500)), ("4", "14", "13"));
+    }
+
+    #[test]
+    fn the_head_says_it_all() {
+        let reply = Reply::denied(&Denial::new(Reason::TokenMissing), "r-1", "");
+        let made =
+            header(&reply, Some(HeaderValue::from_static("application/grpc+proto"))).unwrap();
+        let field = |name: &str| made.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(made.status, 200);
+        assert_eq!(field("content-type"), Some("application/grpc+proto"));
+        assert_eq!(field("grpc-status"), Some("16"));
+        assert_eq!(field("x-request-id"), Some("r-1"));
+        assert!(field("www-authenticate").is_some() && field("content-length").is_none());
+        let reply = Reply::error(500, "e", "100 % \u{e9}\n", "r");
+        assert_eq!(message(&reply), "100 %25 %C3%A9%0A");
+    }
+}

@@ -1,0 +1,270 @@
+//! HTTP/2 in front: the same judging, the same strictness, one stream at a time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+
+use crate::harness::Harness;
+use crate::raw::Raw;
+use crate::secure::{H2, Whole, request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_judged_and_a_refusal_keeps_the_connection() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    for (method, path, token, status) in [
+        ("GET", "/any/acme/x?a=%2F", Some(token.as_str()), 200),
+        ("GET", "/any/acme/x", None, 401),
+        ("GET", "/any/acme/x", Some("nonsense"), 401),
+        ("GET", "/any/other/x", Some(&token), 403),
+        ("GET", "/nowhere", Some(&token), 404),
+        ("PUT", "/v1/accounts/acme/projects", Some(&token), 405),
+        ("HEAD", "/any/acme/x", Some(&token), 200),
+        ("GET", "/.well-known/jwks.json", None, 200),
+        ("GET", "/any/acme/bytes-2000000", Some(&token), 200),
+    ] {
+        let answer = h2.exchange(request(method, &format!("http://h{path}"), token), b"").await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        if status >= 400 {
+            assert!(
+                answer.json()["request_id"].is_string() && answer.field("x-request-id").is_some()
+            );
+        }
+    }
+    assert_eq!(h.upstream.count(), 3);
+    assert_eq!(h.upstream.seen()[0].target(), "/any/acme/x?a=%2F");
+    h.logged(|line| line["status"] == 403 && line["reason"] == "wrong_account").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_up_is_as_from_http1() {
+    let h = Harness::start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    let h2 = H2::plain(h.data()).await;
+    let spoofed = Request::builder()
+        .method("POST")
+        .uri("http://api.test:8080/any/acme/x")
+        .header("authorization", format!("Bearer {token}"))
+        .header("x-portcullis-client-id", "evil")
+        .header("x_portcullis_account", "evil")
+        .header("x.portcullis.scope", "evil")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-forwarded-proto", "https")
+        .header("transfer_encoding", "chunked")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("te", "trailers")
+        .header("x-kept", "yes")
+        .body(())
+        .unwrap();
+    assert_eq!(h2.exchange(spoofed, b"hello").await.status, 200);
+    let seen = h.upstream.last();
+    assert_eq!((seen.method(), &seen.body[..]), ("POST", &b"hello"[..]));
+    assert_eq!(seen.field("host"), Some("api.test:8080"));
+    assert_eq!(seen.field("x-portcullis-client-id"), Some(minted.client_id.as_str()));
+    assert_eq!(seen.field("x-portcullis-account"), Some("acme"));
+    assert_eq!(seen.field("x-portcullis-scope"), Some("campaign.list campaign.read env:*"));
+    assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
+    assert_eq!(seen.field("x-forwarded-host"), Some("api.test:8080"));
+    assert_eq!(seen.field("cookie"), Some("a=1; b=2"));
+    assert_eq!(seen.field("te"), Some("trailers"));
+    assert_eq!(seen.field("x-kept"), Some("yes"));
+    assert!(!seen.head.contains("evil") && seen.fields("transfer_encoding").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_readings_are_refused_as_on_http1() {
+    let limits = "[server.limits]\ntarget_bytes = \"1KiB\"\nheader_bytes = \"4KiB\"\n";
+    let h = Harness::builder().server(limits).start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let long = "a".repeat(1100);
+    let with = |uri: &str, fields: &[(&str, &str)]| {
+        let mut builder = Request::builder().uri(uri);
+        builder = builder.header("authorization", format!("Bearer {token}"));
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap()
+    };
+    let fields: Vec<(String, String)> =
+        (0..60).map(|n| (format!("x-{n}"), "y".repeat(60))).collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    for (what, request, status) in [
+        ("dot segment", with("http://h/any/acme/../other", &[]), 400),
+        ("escaped slash", with("http://h/any/acme/a%2fb", &[]), 400),
+        ("double slash", with("http://h/any//acme", &[]), 400),
+        ("Host differs", with("http://h/any/acme/x", &[("host", "g")]), 400),
+        ("two Hosts", with("http://h/any/acme/x", &[("host", "h"), ("host", "h")]), 400),
+        ("two tokens", with("http://h/any/acme/x", &[("authorization", "Bearer x")]), 401),
+        ("override", with("http://h/any/acme/x", &[("x-http-method-override", "PUT")]), 400),
+        (
+            "two lengths",
+            with("http://h/any/acme/x", &[("content-length", "0"), ("content-length", "0")]),
+            400,
+        ),
+        ("long target", with(&format!("http://h/any/acme/{long}"), &[]), 414),
+        ("many fields", with("http://h/any/acme/x", &fields), 431),
+        ("connect", Request::builder().method("CONNECT").uri("h:443").body(()).unwrap(), 400),
+    ] {
+        let answer = h2.ask(request).await.map(|answer| answer.status().as_u16());
+        assert_eq!(answer.unwrap(), status, "{what}");
+    }
+    assert_eq!(h.upstream.count(), 0);
+    let fine = h2.exchange(with("http://h/any/acme/x", &[("host", "h")]), b"").await;
+    assert_eq!(fine.status, 200, "the connection is as good as before");
+    let malformed = |line: &serde_json::Value| line["reason"] == "malformed_request";
+    h.logged(|line| malformed(line) && line["method"] == "CONNECT").await;
+    h.logged(|line| malformed(line) && line["method"] == "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_keep_to_their_limits() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let post = |path: &str, length: Option<&str>| {
+        let uri = format!("http://h{path}");
+        let mut builder = Request::builder().method("POST").uri(uri);
+        builder = builder.header("authorization", format!("Bearer {token}"));
+        if let Some(length) = length {
+            builder = builder.header("content-length", length);
+        }
+        builder.body(()).unwrap()
+    };
+    let (response, _upload) = h2.begin(post("/small/acme", Some("2000")), false).await;
+    assert_eq!(Whole::of(response.await.unwrap()).await.status, 413, "announced");
+    assert_eq!(h.upstream.count(), 0);
+    let (response, mut upload) = h2.begin(post("/small/acme", None), false).await;
+    upload.send_data(Bytes::from(vec![0; 2000]), false).unwrap();
+    assert_eq!(Whole::of(response.await.unwrap()).await.status, 413, "counted");
+    assert_eq!(h2.exchange(post("/small/acme", None), &[1; 1000]).await.status, 200);
+    assert_eq!(h.upstream.last().body, [1; 1000]);
+    let big = vec![7; 3 << 20];
+    let (response, mut upload) = h2.begin(post("/any/acme/upload", None), false).await;
+    upload.reserve_capacity(big.len());
+    upload.send_data(big.into(), true).unwrap();
+    assert_eq!(Whole::of(response.await.unwrap()).await.status, 200);
+    assert_eq!(h.upstream.last().length, 3 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_inside_a_body_are_judged_too() {
+    let h = Harness::start().await;
+    let token = h.token(&["operator"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let uri = "http://h/v1/accounts/acme/account_environments/1/campaigns/2";
+    for (body, status) in [
+        (r#"{ "status":"pause"}"#, 200),
+        (r#"{"status":"pause","name":"x"}"#, 403),
+        (r#"{"status":1,"status":2}"#, 400),
+    ] {
+        let mut patch = request("PATCH", uri, Some(&token));
+        patch.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        assert_eq!(h2.exchange(patch, body.as_bytes()).await.status, status, "{body}");
+    }
+    assert_eq!(h.upstream.count(), 1);
+    assert_eq!(h.upstream.last().body, br#"{ "status":"pause"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_preface_is_closed_by_the_deadline() {
+    let limits = "[server.limits]\nheader_timeout = \"200ms\"\n";
+    let h = Harness::builder().server(limits).start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut halves = Vec::new();
+    for length in 1..preface.len() {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(&preface[..length]).await;
+        halves.push(raw);
+    }
+    let mut whole = Raw::connect(h.data()).await;
+    whole.send(preface).await;
+    for mut raw in halves {
+        assert!(raw.is_closed().await);
+    }
+    // What begins like one and is none is an ordinary bad request.
+    let mut wrong = Raw::connect(h.data()).await;
+    wrong.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX").await;
+    assert_eq!(wrong.answer().await.unwrap().status, 400);
+    // And it can't come late, as a second request.
+    let mut late = Raw::connect(h.data()).await;
+    late.send("GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(late.answer().await.unwrap().status, 200);
+    late.send(preface).await;
+    assert_eq!(late.answer().await.unwrap().status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preface_may_come_in_pieces() {
+    let h = Harness::start().await;
+    let (client, server) = tokio::io::duplex(1 << 16);
+    let mut tcp = tokio::net::TcpStream::connect(h.data()).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    // Byte by byte, the preface and what follows.
+    tokio::spawn(async move {
+        let (mut from_client, mut to_client) = tokio::io::split(server);
+        let (mut from_gateway, mut to_gateway) = tcp.split();
+        let up = async {
+            let mut byte = [0];
+            loop {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                from_client.read_exact(&mut byte).await?;
+                to_gateway.write_all(&byte).await?;
+            }
+            #[expect(unreachable_code, reason = "it names the type of the error")]
+            Ok::<(), std::io::Error>(())
+        };
+        let down = tokio::io::copy(&mut from_gateway, &mut to_client);
+        let _ = tokio::join!(up, down);
+    });
+    let h2 = H2::over(client).await;
+    assert_eq!(h2.exchange(request("GET", "http://h/public/x", None), b"").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_told_goodbye() {
+    let limits = "[server.limits]\nidle_timeout = \"1s\"\n";
+    let h = Harness::builder().server(limits).start().await;
+    let h2 = H2::plain(h.data()).await;
+    assert_eq!(h2.exchange(request("GET", "http://h/public/x", None), b"").await.status, 200);
+    let ended = tokio::time::timeout(Duration::from_secs(30), h2.driver).await.expect("an end");
+    assert!(ended.unwrap().is_ok(), "GOAWAY, without an error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_nothing_but_bad_requests_is_closed() {
+    let h = Harness::start().await;
+    let h2 = H2::plain(h.data()).await;
+    for n in 0.. {
+        let Ok(mut send) = h2.send.clone().ready().await else { break };
+        let bad = Request::builder().uri("http://h/x").header("host", "g").body(()).unwrap();
+        let Ok((response, _)) = send.send_request(bad, true) else { break };
+        if response.await.is_err() {
+            break;
+        }
+        assert!(n < 40, "it goes on and on");
+    }
+    let fresh = H2::plain(h.data()).await;
+    assert_eq!(fresh.exchange(request("GET", "http://h/public/x", None), b"").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_connection_is_no_attack() {
+    let h = Harness::start().await;
+    let h2 = std::sync::Arc::new(H2::plain(h.data()).await);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let h2 = std::sync::Arc::clone(&h2);
+        asking.spawn(async move {
+            h2.exchange(request("GET", "http://h/nowhere", None), b"").await.status
+        });
+    }
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), 404);
+    }
+}
