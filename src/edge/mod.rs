@@ -4,6 +4,7 @@
 //! and cutting are ours; what one reading passes goes to Pingora, whose
 //! callbacks translate, call `policy::decide`, and obey. No policy lives here.
 
+mod answer;
 mod body;
 mod connection;
 mod failure;

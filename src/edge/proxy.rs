@@ -14,12 +14,10 @@ use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
+use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
-use super::grpc;
 use super::headers::{RequestIds, client_request_id, ends_with_head, prepare, strip_hop_by_hop};
 use super::http2_head;
-use super::judge::{ReadBody, read_body};
-use super::mount::{Caller, MAX_BODY};
 use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
@@ -37,64 +35,6 @@ pub(crate) struct Gateway {
     pub(crate) ids: Arc<RequestIds>,
     /// True once no more requests are wanted.
     pub(crate) stop: ShutdownWatch,
-}
-
-impl Gateway {
-    async fn answer_locally(
-        &self,
-        endpoint: &'static str,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> pingora::Result<()> {
-        ctx.stage = Stage::Local(endpoint);
-        let ReadBody::Whole(body) = read_body(session, MAX_BODY).await? else {
-            return self.deny(Denial::new(Reason::BodyTooLarge), session, ctx).await;
-        };
-        ctx.bytes_in = body.len() as u64;
-        let head = session.req_header();
-        let mut request = http::Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = head.uri.clone();
-        *request.headers_mut() = head.headers.clone();
-        if let Some(ticket) = &ctx.ticket {
-            request.extensions_mut().insert(Caller(ticket.origin.address));
-        }
-        if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
-            request.headers_mut().insert("x-request-id", id);
-        }
-        let settings = self.settings.load_full();
-        let mut reply = settings.mount.answer(request, &ctx.request_id).await;
-        ctx.client = reply.client.take();
-        send(reply, session, ctx).await
-    }
-
-    async fn deny(
-        &self,
-        denial: Denial,
-        session: &mut Session,
-        ctx: &mut RequestContext,
-    ) -> pingora::Result<()> {
-        let metadata = &self.settings.load().resource_metadata;
-        let reply = Reply::denied(&denial, &ctx.request_id, metadata);
-        ctx.stage = Stage::Denied(denial);
-        send(reply, session, ctx).await
-    }
-}
-
-async fn send(
-    reply: Reply,
-    session: &mut Session,
-    ctx: &mut RequestContext,
-) -> pingora::Result<()> {
-    ctx.status = Some(reply.status);
-    if ctx.failure.is_empty() {
-        ctx.failure = reply.reason;
-    }
-    if grpc::is_grpc(session.req_header()) && !matches!(ctx.stage, Stage::Local(_)) {
-        return grpc::refuse(session, &reply);
-    }
-    ctx.bytes_out = reply.body.len() as u64;
-    reply.send(session).await
 }
 
 #[async_trait]
