@@ -136,7 +136,8 @@ impl Memory {
         })
     }
 
-    fn learn_credential(&self, credential: Credential, revision: Revision) -> usize {
+    fn learn_credential(&self, mut credential: Credential, revision: Revision) -> usize {
+        self.directory.fold(&mut credential);
         let client = credential.client_id;
         let before = self.revoked.standing(client);
         self.revoked.set_standing(client, Standing::of(&credential, revision));

@@ -26,12 +26,16 @@ mod key_guard;
 pub mod keys;
 mod ledger;
 mod mint_token;
+mod page;
+mod query;
 mod rates;
 mod reading;
 mod revocations;
 mod revoke;
 mod revoke_token;
 mod search;
+#[cfg(test)]
+mod search_tests;
 mod secrets;
 mod suspend;
 mod sweep;

@@ -156,7 +156,7 @@ impl Gateway {
             name: "n".into(),
             description: String::new(),
             account: AccountId::new("acme").unwrap(),
-            roles: BTreeSet::from([RoleId::new("operator").unwrap()]),
+            roles: [RoleId::new("operator").unwrap()].into(),
             extra_scopes: ScopeSet::new(),
             environments: Environments::All,
             rate: None,
