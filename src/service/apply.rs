@@ -94,7 +94,7 @@ impl Memory {
         Ok(match Record::decode(entry)? {
             Record::Credential(credential) => self.learn_credential(credential, entry.revision),
             Record::RevokedToken(token) => {
-                self.revoked.revoke_token(token.jti, token.expires_at);
+                let before = self.revoked.revoke_token(token.jti, token.expires_at);
                 let ended = match token.client_id {
                     Some(client) => self
                         .streams
@@ -104,7 +104,8 @@ impl Memory {
                     }
                 };
                 self.ledger.put_closed(entry.revision, ended);
-                self.ledger.put_token(&token, entry.revision);
+                let until = self.revoked.kept_until(token.jti);
+                self.ledger.put_token(&token, entry.revision, before, until);
                 ended
             }
             Record::CutOff(cut) => self.learn_cut_off(cut, entry.revision),
@@ -198,9 +199,8 @@ impl Memory {
         match RecordId::decode(key) {
             Ok(RecordId::RevokedToken { hour, jti }) => {
                 let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
-                if self.revoked.forget_token(jti, end) {
-                    self.ledger.forget_token(hour, jti);
-                }
+                self.revoked.forget_token(jti, end);
+                self.ledger.forget_token(hour, jti);
             }
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(RecordId::SigningKey(kid)) => self.keys.lock().retain(|key| key.kid != kid),

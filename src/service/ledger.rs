@@ -1,13 +1,15 @@
 //! The first receipts: what a second revocation of the same thing is answered.
 //!
 //! A credential's own record says when it ended, and the directory in which
-//! commit; the rest is kept here. How many streams a commit closed is known only
-//! once it is durable, so where there were any, a record of its own says so.
+//! commit. Of tokens there may be millions: memory keeps the numbers of the commits
+//! that revoked them, and the store the rest. How many streams a commit closed is
+//! known only once it is durable, so where there were any, a record says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use dashmap::DashMap;
 use parking_lot::RwLock;
+use roaring::RoaringTreemap;
 
 use crate::domain::{Jti, UnixTime};
 use crate::store::codec::{self, CutOff, CutOffSubject, RevokedToken};
@@ -24,66 +26,117 @@ pub struct First {
     pub at: UnixTime,
 }
 
-/// Where the record of a revocation lies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// A token, by the hour in which its record may go, as in the record's key.
-    Token(u32, Jti),
-    /// A cut-off.
+/// What a commit revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A token; the line of the trail that came with it says which.
+    Token,
+    /// What was issued to somebody before a time.
     CutOff(CutOffSubject),
 }
 
-impl Place {
-    fn of(token: &RevokedToken) -> Self {
-        Place::Token(codec::key::hour_of(token.expires_at), token.jti)
+/// The commits that revoked tokens whose records may go in one hour.
+#[derive(Default)]
+struct Hour {
+    revisions: RoaringTreemap,
+    /// How many of the records have gone.
+    gone: u64,
+}
+
+impl Hour {
+    fn newest_before(&self, revision: Revision) -> Option<Revision> {
+        let older = self.revisions.rank(revision.checked_sub(1)?);
+        self.revisions.select(older.checked_sub(1)?)
     }
 }
 
 /// Revocations of tokens, cut-offs, and what they closed.
 #[derive(Default)]
 pub struct Ledger {
-    /// In the order in which they came. Who, why and how long is in the store.
-    order: RwLock<BTreeSet<(Revision, Place)>>,
-    tokens: DashMap<Jti, First>,
+    tokens: RwLock<BTreeMap<u32, Hour>>,
+    /// Tokens with a record in another hour than the revocation set would say:
+    /// two revoked them at the same time, with different ends.
+    scattered: DashMap<Jti, BTreeSet<u32>>,
+    order: RwLock<BTreeSet<(Revision, CutOffSubject)>>,
     cut_offs: DashMap<CutOffSubject, (UnixTime, First)>,
     closed: DashMap<Revision, usize>,
 }
 
 impl Ledger {
-    pub(super) fn put_token(&self, token: &RevokedToken, revision: Revision) {
-        let first = First { revision, at: token.revoked_at };
-        self.order.write().insert((revision, Place::of(token)));
-        let mut entry = self.tokens.entry(token.jti).or_insert(first);
-        if revision < entry.revision {
-            *entry = first;
+    /// Takes a revoked token in, which was kept until `before` until then, and
+    /// is kept until `until` from now on, as the revocation set has it.
+    pub(super) fn put_token(
+        &self,
+        token: &RevokedToken,
+        revision: Revision,
+        before: Option<UnixTime>,
+        until: Option<UnixTime>,
+    ) {
+        let hour = codec::key::hour_of(token.expires_at);
+        self.tokens.write().entry(hour).or_default().revisions.insert(revision);
+        let others = [before, until].into_iter().flatten().map(codec::key::hour_of);
+        for other in others.filter(|other| *other != hour) {
+            self.scattered.entry(token.jti).or_default().extend([hour, other]);
         }
     }
 
-    /// Forgets a token, and that its record lay under this hour.
+    /// Notes that the record of a token, under this hour, has gone.
     pub(super) fn forget_token(&self, hour: u32, jti: Jti) {
-        if let Some((_, first)) = self.tokens.remove(&jti) {
-            self.order.write().remove(&(first.revision, Place::Token(hour, jti)));
+        if let Some(mut hours) = self.scattered.get_mut(&jti) {
+            hours.remove(&hour);
+        }
+        self.scattered.remove_if(&jti, |_, hours| hours.is_empty());
+        let mut tokens = self.tokens.write();
+        if let Some(of_hour) = tokens.get_mut(&hour) {
+            of_hour.gone += 1;
+            if of_hour.gone >= of_hour.revisions.len() {
+                tokens.remove(&hour);
+            }
         }
     }
 
-    /// Up to `limit` places from before `before`, the newest first.
+    /// The hours under which records of a token may lie that is kept until `until`.
+    pub(super) fn hours_of(&self, jti: Jti, until: UnixTime) -> BTreeSet<u32> {
+        let mut hours = self.scattered.get(&jti).map(|hours| hours.clone()).unwrap_or_default();
+        hours.insert(codec::key::hour_of(until));
+        hours
+    }
+
+    /// Up to `limit` commits from before `before`, the newest first.
     pub(super) fn older(
         &self,
         before: Option<Revision>,
         limit: usize,
-        wanted: impl Fn(&Place) -> bool,
-    ) -> Vec<(Revision, Place)> {
-        // No place sorts before a token of hour 0 with the least id.
-        let end = (before.unwrap_or(Revision::MAX), Place::Token(0, Jti::from_bytes([0; 16])));
-        let order = self.order.read();
-        let older = order.range(..end).rev().filter(|(_, place)| wanted(place));
-        older.take(limit).cloned().collect()
+        tokens: bool,
+        cut_offs: bool,
+    ) -> Vec<(Revision, What)> {
+        let before = before.unwrap_or(Revision::MAX);
+        let mut found = Vec::new();
+        if tokens {
+            let hours = self.tokens.read();
+            let newest =
+                |(hour, of_hour): (&u32, &Hour)| Some((of_hour.newest_before(before)?, *hour));
+            let mut next: BinaryHeap<(Revision, u32)> = hours.iter().filter_map(newest).collect();
+            while let Some((revision, hour)) = next.pop().filter(|_| found.len() < limit) {
+                found.push((revision, What::Token));
+                let older = hours.get(&hour).and_then(|hour| hour.newest_before(revision));
+                next.extend(older.map(|revision| (revision, hour)));
+            }
+        }
+        if cut_offs {
+            let order = self.order.read();
+            let older = order.iter().rev().skip_while(|(revision, _)| *revision >= before);
+            found.extend(older.take(limit).map(|(at, who)| (*at, What::CutOff(who.clone()))));
+            found.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
+            found.truncate(limit);
+        }
+        found
     }
 
     /// Takes a cut-off in; the later time stands.
     pub(super) fn put_cut_off(&self, cut: &CutOff, revision: Revision) {
         let new = (cut.issued_before, First { revision, at: cut.at });
-        let place = |revision| (revision, Place::CutOff(cut.subject.clone()));
+        let place = |revision| (revision, cut.subject.clone());
         let mut entry = self.cut_offs.entry(cut.subject.clone()).or_insert(new);
         let mut order = self.order.write();
         // The record was overwritten: it stands where it was written last.
@@ -108,11 +161,6 @@ impl Ledger {
             self.put_closed(revision, streams);
         }
         name.starts_with(CLOSED)
-    }
-
-    /// The first revocation of a token.
-    pub fn token(&self, jti: Jti) -> Option<First> {
-        self.tokens.get(&jti).map(|first| *first)
     }
 
     /// The cut-off of somebody: the time before which all is dead, and its commit.
