@@ -26,7 +26,8 @@ help:
 	@echo "             (make demo ARGS=--once: the whole story by itself, then the end)"
 	@echo "make test    all tests"
 	@echo "make lint    formatting, clippy and documentation, without a warning"
-	@echo "make bench   how long the pure parts take"
+	@echo "make bench   the pure parts; tokens minted a second on one core; 100,000"
+	@echo "             credentials and 10 million revocations, in time and memory"
 	@echo "make compare the gateway beside nginx and HAProxy on this machine"
 	@echo "make ci      lint and test"
 

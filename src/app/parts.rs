@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::net::lookup_host;
 
 use super::start::StartError;
-use crate::api::oauth::{OauthPaths, endpoints, router};
+use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
 use crate::config::{
     Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Upstream, UpstreamAuthorization,
 };
@@ -117,6 +117,7 @@ pub(super) async fn edge_settings(
         trusted_proxies: server.trusted_proxies.clone(),
         upstreams: resolved,
         mount,
+        resource_metadata: resource_metadata(&oauth.issuer),
     }))
 }
 

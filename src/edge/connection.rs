@@ -7,7 +7,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora::apps::{HttpPersistentSettings, HttpServerApp};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::failure::Failure;
 use super::head::{HeadEnd, read_head};
 use super::headers::Origin;
+use super::patience::Turn;
 use super::proxy::Gateway;
 use super::reject::Reply;
 use super::stage::{RequestContext, Stage, Ticket};
@@ -34,11 +35,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The upstream said nothing in time: 504, past Pingora, which was dropped.
-    fn tell_of_silence(self, gateway: &Gateway) {
-        let failure = Failure::SILENCE;
-        let id = gateway.ids.next();
-        let reply = Reply::error(failure.status, failure.error, failure.description, &id);
+    /// Somebody said nothing in time: past Pingora, which was dropped.
+    fn tell_of_silence(self, turn: Turn, request_id: &OnceLock<Arc<str>>) {
+        let failure = Failure::of_silence(turn);
+        let id = request_id.get().map_or("", |id| id);
+        let reply = Reply::error(failure.status, failure.error, failure.description, id);
         if let Some(mut socket) = self.spare {
             // It does not block: a few hundred bytes fit, or nobody reads.
             let _ = socket.write_all(&reply.to_closing_bytes());
@@ -78,12 +79,13 @@ pub(crate) async fn serve(
         session.set_pipelined_prefix(head);
         let ticket = Ticket::new(origin);
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
+        let request_id = Arc::clone(&ticket.request_id);
         session.set_connection_user_context(Some(Box::new(ticket)));
         let reused = tokio::select! {
             biased;
             // What is cut is dropped, and with it both connections.
             _ = slot.wait() => return,
-            () = patience.wait() => return client.tell_of_silence(gateway),
+            turn = patience.wait() => return client.tell_of_silence(turn, &request_id),
             reused = proxy.process_new_http(session, shutdown) => reused,
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
@@ -103,13 +105,12 @@ async fn refuse(gateway: &Gateway, mut stream: Stream, origin: Origin, denial: O
     ctx.ticket = Some(Ticket::new(origin));
     ctx.request_id = gateway.ids.next();
     let reply = match &denial {
-        Some(denial) => Reply::denied(denial, &ctx.request_id),
-        None => Reply::error(
-            408,
-            "request_timeout",
-            "The request took too long to arrive.",
-            &ctx.request_id,
-        ),
+        // Before the token is looked at: there is no challenge to make.
+        Some(denial) => Reply::denied(denial, &ctx.request_id, ""),
+        None => {
+            let Failure { status, error, description, .. } = Failure::STALLED;
+            Reply::error(status, error, description, &ctx.request_id)
+        }
     };
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;

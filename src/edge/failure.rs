@@ -2,6 +2,8 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::patience::Turn;
+
 /// What a client hears of a way that failed.
 pub(super) struct Failure {
     /// 0 if nobody is there to hear it.
@@ -20,6 +22,22 @@ impl Failure {
         description: "The service behind the gateway took too long to answer.",
         word: "upstream_timeout",
     };
+
+    /// The client took too long to send its request.
+    pub(super) const STALLED: Failure = Failure {
+        status: 408,
+        error: "request_timeout",
+        description: "The request took too long to arrive.",
+        word: "client_timeout",
+    };
+
+    /// Nobody said anything in time.
+    pub(super) fn of_silence(turn: Turn) -> Failure {
+        match turn {
+            Turn::Client => Failure::STALLED,
+            Turn::Upstream => Failure::SILENCE,
+        }
+    }
 
     pub(super) fn of(error: &Error) -> Failure {
         let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
@@ -41,12 +59,7 @@ impl Failure {
             (etype, _) if !upstream && has_left(etype) => {
                 Failure { status: 0, error: "", description: "", word: "client_gone" }
             }
-            (_, _) if timed_out && !upstream => Failure {
-                status: 408,
-                error: "request_timeout",
-                description: "The request took too long to arrive.",
-                word: "client_timeout",
-            },
+            (_, _) if timed_out && !upstream => Failure::STALLED,
             (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
                 Failure {
                     status: 500,

@@ -1,6 +1,7 @@
 //! What is taken from and added to the fields of a request on its way up.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
@@ -31,9 +32,9 @@ impl RequestIds {
     }
 
     /// A new one: 32 hexadecimal digits.
-    pub(crate) fn next(&self) -> String {
+    pub(crate) fn next(&self) -> Arc<str> {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{:016x}{count:016x}", self.start)
+        format!("{:016x}{count:016x}", self.start).into()
     }
 }
 

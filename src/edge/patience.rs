@@ -3,13 +3,32 @@
 //! Pingora's read timeout goes on after the head and would end a quiet event
 //! stream; it can't be changed once a request is under way. So the gateway has a
 //! timer of its own, wound up when an upstream is asked and with every piece of
-//! the upload, and stopped by the head.
+//! the upload, and stopped by the head. It knows whose turn it is: a client that
+//! stops in the middle of its upload is no fault of the upstream's.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+/// Who is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The client, whose upload is not at its end.
+    Client,
+    /// The upstream, which is to answer.
+    Upstream,
+}
+
+impl Turn {
+    fn code(self) -> u8 {
+        match self {
+            Turn::Client => 1,
+            Turn::Upstream => 2,
+        }
+    }
+}
 
 /// One request's timer. One task may wait.
 #[derive(Debug)]
@@ -17,7 +36,9 @@ pub(crate) struct Patience {
     base: Instant,
     /// Milliseconds after `base` at which it runs out; 0 while it is stopped.
     until: AtomicU64,
-    ran_out: AtomicBool,
+    turn: AtomicU8,
+    /// Whose turn it was when time ran out; 0 before.
+    ran_out: AtomicU8,
     changed: Notify,
 }
 
@@ -26,13 +47,15 @@ impl Patience {
         Patience {
             base: Instant::now(),
             until: AtomicU64::new(0),
-            ran_out: AtomicBool::new(false),
+            turn: AtomicU8::new(0),
+            ran_out: AtomicU8::new(0),
             changed: Notify::new(),
         }
     }
 
-    /// Starts it, or starts it anew.
-    pub(crate) fn wind_up(&self, by: Duration) {
+    /// Starts it, or starts it anew, for whose turn it is.
+    pub(crate) fn wind_up(&self, by: Duration, turn: Turn) {
+        self.turn.store(turn.code(), Ordering::Release);
         let until = self.base.elapsed().saturating_add(by);
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1);
         // Whoever waits for an earlier end looks again when that comes.
@@ -46,13 +69,14 @@ impl Patience {
         self.until.store(0, Ordering::Release);
     }
 
-    /// True once it has run out.
-    pub(crate) fn has_run_out(&self) -> bool {
-        self.ran_out.load(Ordering::Acquire)
+    /// Whose turn it was, once it has run out.
+    pub(crate) fn ran_out_on(&self) -> Option<Turn> {
+        let code = self.ran_out.load(Ordering::Acquire);
+        [Turn::Client, Turn::Upstream].into_iter().find(|turn| turn.code() == code)
     }
 
-    /// Waits until it runs out.
-    pub(crate) async fn wait(&self) {
+    /// Waits until it runs out, and says on whom.
+    pub(crate) async fn wait(&self) -> Turn {
         loop {
             match self.until.load(Ordering::Acquire) {
                 0 => self.changed.notified().await,
@@ -60,8 +84,8 @@ impl Patience {
                     let end = self.base + Duration::from_millis(until);
                     sleep_until(end).await;
                     if self.until.load(Ordering::Acquire) == until {
-                        self.ran_out.store(true, Ordering::Release);
-                        return;
+                        self.ran_out.store(self.turn.load(Ordering::Acquire), Ordering::Release);
+                        return self.ran_out_on().unwrap_or(Turn::Upstream);
                     }
                 }
             }
@@ -84,16 +108,16 @@ mod tests {
         let sleep = |millis| tokio::time::sleep(Duration::from_millis(millis));
         sleep(5000).await;
         assert!(!waiting.is_finished(), "it was never wound up");
-        patience.wind_up(Duration::from_millis(100));
+        patience.wind_up(Duration::from_millis(100), Turn::Client);
         sleep(60).await;
-        patience.wind_up(Duration::from_millis(100));
+        patience.wind_up(Duration::from_millis(100), Turn::Upstream);
         sleep(60).await;
         assert!(!waiting.is_finished(), "wound up anew");
         patience.stop();
         sleep(5000).await;
-        assert!(!waiting.is_finished() && !patience.has_run_out());
-        patience.wind_up(Duration::from_millis(100));
-        waiting.await.unwrap();
-        assert!(patience.has_run_out());
+        assert!(!waiting.is_finished() && patience.ran_out_on().is_none());
+        patience.wind_up(Duration::from_millis(100), Turn::Client);
+        assert_eq!(waiting.await.unwrap(), Turn::Client);
+        assert_eq!(patience.ran_out_on(), Some(Turn::Client));
     }
 }

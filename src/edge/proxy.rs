@@ -10,6 +10,7 @@ use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
@@ -17,6 +18,7 @@ use super::failure::Failure;
 use super::headers::{RequestIds, client_request_id, prepare, strip_hop_by_hop};
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
+use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
@@ -30,6 +32,8 @@ pub(crate) struct Gateway {
     pub(crate) settings: Arc<ArcSwap<EdgeSettings>>,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
+    /// True once no more requests are wanted.
+    pub(crate) stop: ShutdownWatch,
 }
 
 /// How often one request may be tried on another address.
@@ -69,7 +73,8 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let reply = Reply::denied(&denial, &ctx.request_id);
+        let metadata = &self.settings.load().resource_metadata;
+        let reply = Reply::denied(&denial, &ctx.request_id, metadata);
         ctx.stage = Stage::Denied(denial);
         send(reply, session, ctx).await
     }
@@ -117,13 +122,17 @@ impl ProxyHttp for Gateway {
         let settings = self.settings.load();
         let idle = settings.head.idle_timeout;
         // HTTP/1.0 has no keep-alive of its own (RFC 9112 section 9.3).
-        let lasting = session.req_header().version != http::Version::HTTP_10;
+        let lasting =
+            session.req_header().version != http::Version::HTTP_10 && !*self.stop.borrow();
         session.set_keepalive(lasting.then_some(idle.as_secs().max(1)));
         session.set_read_timeout(Some(idle));
         session.set_write_timeout(Some(idle));
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
         let request = session.req_header();
-        ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), str::to_owned);
+        ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), Arc::from);
+        if let Some(ticket) = &ctx.ticket {
+            let _ = ticket.request_id.set(Arc::clone(&ctx.request_id));
+        }
         ctx.method = request.method.as_str().to_owned();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
         let target = Target::parse(request.raw_path(), host);
@@ -157,7 +166,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         if let Some(held) = ctx.held.take().filter(|held| !held.is_empty()) {
@@ -170,7 +179,8 @@ impl ProxyHttp for Gateway {
         if let (Stage::Permitted(passage), Some(ticket), None) =
             (&ctx.stage, &ctx.ticket, ctx.status)
         {
-            ticket.patience.wind_up(passage.upstream.patience);
+            let turn = if end { Turn::Upstream } else { Turn::Client };
+            ticket.patience.wind_up(passage.upstream.patience, turn);
         }
         match &ctx.stage {
             Stage::Permitted(passage)
@@ -184,7 +194,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Stage::Permitted(passage) = &mut ctx.stage else {
@@ -198,7 +208,10 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the upstream is up");
         };
         if let Some(ticket) = &ctx.ticket {
-            ticket.patience.wind_up(passage.upstream.patience);
+            // Whoever waits for a 100 has nothing to do yet.
+            let waits = session.req_header().headers.contains_key(header::EXPECT);
+            let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
+            ticket.patience.wind_up(passage.upstream.patience, turn);
         }
         Ok(passage.upstream.peer(address))
     }
@@ -243,7 +256,7 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
@@ -256,6 +269,10 @@ impl ProxyHttp for Gateway {
         }
         if status != 101 {
             strip_hop_by_hop(response);
+            if *self.stop.borrow() {
+                // The client is told, rather than surprised with its next request.
+                session.set_keepalive(None);
+            }
         }
         Ok(())
     }
@@ -295,7 +312,7 @@ impl ProxyHttp for Gateway {
         }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = if failure.status == 413 {
-                Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id)
+                Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id, "")
             } else {
                 Reply::error(failure.status, failure.error, failure.description, &ctx.request_id)
             };
@@ -322,7 +339,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
-        ctx.request_id.clone()
+        ctx.request_id.to_string()
     }
 
     async fn logging(

@@ -20,14 +20,15 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// What a denied client hears: the public code, never the finer reason.
-    pub(crate) fn denied(denial: &Denial, request_id: &str) -> Self {
+    /// `metadata` is where the protected resource describes itself.
+    pub(crate) fn denied(denial: &Denial, request_id: &str, metadata: &str) -> Self {
         let reason = denial.reason;
         let description = match &denial.detail {
             Some(detail) => format!("{} ({detail})", reason.description().trim_end_matches('.')),
             None => reason.description().to_owned(),
         };
         let mut reply = Self::error(reason.status(), reason.error(), &description, request_id);
-        if let Some(challenge) = challenge(denial) {
+        if let Some(challenge) = challenge(denial, metadata) {
             reply.add(WWW_AUTHENTICATE, &challenge);
         }
         if reason == Reason::MethodNotAllowed {
@@ -92,12 +93,14 @@ impl Reply {
     }
 }
 
-/// The RFC 6750 section 3 challenge.
-fn challenge(denial: &Denial) -> Option<String> {
+/// The RFC 6750 section 3 challenge; a 401 also says where tokens come from
+/// (RFC 9728 section 5.1).
+fn challenge(denial: &Denial, metadata: &str) -> Option<String> {
     let realm = "Bearer realm=\"portcullis\"";
+    let from = format!("resource_metadata=\"{metadata}\"");
     match denial.reason.status() {
-        401 if denial.reason == Reason::TokenMissing => Some(realm.to_owned()),
-        401 => Some(format!("{realm}, error=\"{}\"", denial.reason.error())),
+        401 if denial.reason == Reason::TokenMissing => Some(format!("{realm}, {from}")),
+        401 => Some(format!("{realm}, error=\"{}\", {from}", denial.reason.error())),
         403 => {
             let scopes: Vec<&str> = denial.needed.iter().map(|scope| scope.as_str()).collect();
             Some(format!(
@@ -119,12 +122,14 @@ mod tests {
     fn a_challenge_says_what_is_needed_and_not_why() {
         let mut denial = Denial::new(Reason::WrongAccount);
         denial.needed = vec![Scope::new("a.b").unwrap(), Scope::new("c.d").unwrap()];
-        let reply = Reply::denied(&denial, "r");
+        let reply = Reply::denied(&denial, "r", "https://a.example/.well-known/x");
         let text = String::from_utf8(reply.to_closing_bytes()).unwrap();
         assert!(text.contains("error=\"insufficient_scope\", scope=\"a.b c.d\""), "{text}");
         assert!(!text.contains("wrong_account"), "{text}");
-        let missing = Reply::denied(&Denial::new(Reason::TokenMissing), "r");
-        let challenge = HeaderValue::from_static("Bearer realm=\"portcullis\"");
+        let missing = Reply::denied(&Denial::new(Reason::TokenMissing), "r", "https://a.example/x");
+        let challenge = HeaderValue::from_static(
+            "Bearer realm=\"portcullis\", resource_metadata=\"https://a.example/x\"",
+        );
         assert!(missing.fields.contains(&(WWW_AUTHENTICATE, challenge)));
     }
 }

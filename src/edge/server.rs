@@ -58,17 +58,19 @@ impl DataPlane {
         log: Arc<AccessLog>,
         id_start: u64,
     ) -> Self {
+        let stop = watch::Sender::new(false);
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, log }),
             ids: Arc::new(RequestIds::new(id_start)),
+            stop: stop.subscribe(),
         };
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
         conf.upstream_keepalive_pool_size = 1024;
         let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
-        DataPlane { gateway, proxy, stop: watch::Sender::new(false) }
+        DataPlane { gateway, proxy, stop }
     }
 
     /// Replaces the settings; requests under way end with the old ones. What

@@ -17,6 +17,7 @@ pub struct EdgeSettings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) upstreams: Upstreams,
     pub(crate) mount: Mount,
+    pub(crate) resource_metadata: String,
 }
 
 /// What settings are made of.
@@ -39,6 +40,8 @@ pub struct EdgeParts {
     pub upstreams: Vec<UpstreamSettings>,
     /// What the gateway answers by itself.
     pub mount: Mount,
+    /// The URL of the protected resource's metadata (RFC 9728 section 5.1).
+    pub resource_metadata: String,
 }
 
 impl EdgeSettings {
@@ -58,6 +61,7 @@ impl EdgeSettings {
             trusted_proxies: parts.trusted_proxies,
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),
             mount: parts.mount,
+            resource_metadata: parts.resource_metadata,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What is known of one request while it is under way; its end is its report.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::Patience;
 use super::peers::Upstream;
@@ -52,11 +53,18 @@ pub(crate) struct Ticket {
     pub(crate) origin: Origin,
     pub(crate) slot: Arc<CutSlot>,
     pub(crate) patience: Arc<Patience>,
+    /// Once it has one.
+    pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
 }
 
 impl Ticket {
     pub(crate) fn new(origin: Origin) -> Self {
-        Ticket { origin, slot: Arc::default(), patience: Arc::new(Patience::new()) }
+        Ticket {
+            origin,
+            slot: Arc::default(),
+            patience: Arc::new(Patience::new()),
+            request_id: Arc::default(),
+        }
     }
 }
 
@@ -65,7 +73,7 @@ impl Ticket {
 pub(crate) struct RequestContext {
     reporter: Arc<Reporter>,
     pub(crate) ticket: Option<Ticket>,
-    pub(crate) request_id: String,
+    pub(crate) request_id: Arc<str>,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) began: Instant,
@@ -86,7 +94,7 @@ impl RequestContext {
         RequestContext {
             reporter,
             ticket: None,
-            request_id: String::new(),
+            request_id: Arc::from(""),
             method: String::new(),
             path: String::new(),
             began: Instant::now(),
@@ -102,7 +110,8 @@ impl RequestContext {
 
     fn report(&self) {
         let cut = self.ticket.as_ref().and_then(|ticket| ticket.slot.reason());
-        let silent = self.ticket.as_ref().is_some_and(|ticket| ticket.patience.has_run_out());
+        let silent = self.ticket.as_ref().and_then(|ticket| ticket.patience.ran_out_on());
+        let silent = silent.map(Failure::of_silence);
         let metrics = &self.reporter.metrics;
         if let Some(reason) = cut {
             metrics.streams_cut.with_label_values(&[reason.as_str()]).inc();
@@ -116,17 +125,17 @@ impl RequestContext {
             }
             Stage::Permitted(passage) => (passage.permit.route().name.as_str(), "allow", ""),
         };
-        let reason = match cut {
-            Some(cut) => cut.as_str(),
-            None if silent => "upstream_timeout",
-            None if denied.is_empty() => self.failure,
-            None => denied,
+        let reason = match (cut, &silent) {
+            (Some(cut), _) => cut.as_str(),
+            (None, Some(silent)) => silent.word,
+            (None, None) if denied.is_empty() => self.failure,
+            (None, None) => denied,
         };
-        let status = match (self.status, cut) {
-            (Some(status), _) => status,
-            (None, _) if silent => 504,
-            (None, Some(_)) => 0,
-            (None, None) => 499,
+        let status = match (self.status, &silent, cut) {
+            (Some(status), _, _) => status,
+            (None, Some(silent), _) => silent.status,
+            (None, None, Some(_)) => 0,
+            (None, None, None) => 499,
         };
         let took = self.began.elapsed().as_secs_f64();
         let mut code = [0; 3];

@@ -89,7 +89,12 @@ async fn challenges_follow_rfc_6750() {
     let head =
         |method: &str, auth: &str| format!("{method} {list} HTTP/1.1\r\nHost: h\r\n{auth}\r\n");
     let missing = once(h.data(), head("GET", "")).await.unwrap();
-    assert_eq!(missing.field("www-authenticate"), Some("Bearer realm=\"portcullis\""));
+    let challenge = missing.field("www-authenticate").unwrap();
+    assert!(challenge.starts_with("Bearer realm=\"portcullis\""), "{challenge}");
+    assert!(!challenge.contains("error"), "{challenge}");
+    // RFC 9728 section 5.1.
+    let metadata = challenge.split("resource_metadata=\"").nth(1).unwrap().trim_end_matches('"');
+    assert!(metadata.ends_with("/.well-known/oauth-protected-resource"), "{metadata}");
     let two = format!("Authorization: Bearer {reader}\r\nAuthorization: Bearer {reader}\r\n");
     for (auth, error) in [
         ("Authorization: Bearer x\r\n", "error=\"invalid_token\""),

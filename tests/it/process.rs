@@ -287,7 +287,9 @@ async fn sigterm_drains_and_ends_well() {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(idle.is_closed().await, "an idle connection is no reason to wait");
     upstream.release();
-    assert_eq!(raw.answer().await.unwrap().status, 200, "what is under way gets its answer");
+    let answer = raw.answer().await.unwrap();
+    assert_eq!(answer.status, 200, "what is under way gets its answer");
+    assert_eq!(answer.field("connection"), Some("close"), "and hears that it was the last");
     let status = process.child.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }

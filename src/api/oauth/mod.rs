@@ -31,6 +31,7 @@ use prometheus::IntCounter;
 use crate::metrics::Metrics;
 use crate::service::Context;
 use error::Refusal;
+pub use paths::resource_metadata;
 use paths::{Endpoint, Found, PathTable};
 use token::Outcomes;
 

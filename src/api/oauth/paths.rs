@@ -9,6 +9,12 @@ pub(super) const INTROSPECT: &str = "/oauth2/introspect";
 pub(super) const REVOKE: &str = "/oauth2/revoke";
 pub(super) const JWKS: &str = "/.well-known/jwks.json";
 const SERVER: &str = "/.well-known/oauth-authorization-server";
+/// Where the gateway describes itself as a protected resource, for clients that
+/// were refused (RFC 9728 section 5.1).
+pub fn resource_metadata(issuer: &str) -> String {
+    format!("{}{RESOURCE}", issuer.trim_end_matches('/'))
+}
+
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
 /// One of our endpoints.
