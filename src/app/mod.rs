@@ -3,6 +3,7 @@
 mod aside;
 mod background;
 mod backup;
+mod descriptors;
 mod panics;
 mod parts;
 mod ports;

@@ -17,6 +17,7 @@ use super::background::{
     cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
+use super::descriptors::enough_for;
 use super::panics;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
@@ -183,7 +184,9 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     } else {
         None
     };
-    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    let mut settings =
+        edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    settings.connections = enough_for(settings.connections);
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];

@@ -4,6 +4,8 @@
 
 mod crash;
 mod faults;
+mod legacy;
+mod load;
 mod model;
 mod overload;
 mod soak;
@@ -56,4 +58,39 @@ impl Dice {
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
+}
+
+/// Each row of the failure contract names tests, and each of them is there.
+#[test]
+fn the_failure_contract_is_proved_by_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let section = readme.split("## The failure contract").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 24, "{} rows", rows.len());
+    let mut sources = String::new();
+    for folder in ["src", "tests/it"] {
+        gather(&root.join(folder), &mut sources);
+    }
+    for row in rows {
+        let proofs = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+        let names: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test proves: {row}");
+        for name in names {
+            let defined = sources.contains(&format!("fn {name}()"));
+            assert!(defined, "there is no test {name}: {row}");
+        }
+    }
+}
+
+fn gather(folder: &std::path::Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            gather(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
 }

@@ -19,7 +19,12 @@ pub(super) struct Door {
 
 impl Door {
     /// An answer of the admin port; none if the gateway died over it.
-    pub(super) async fn admin(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    pub(super) async fn admin(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Option<(u16, Value)> {
         let url = format!("{}{path}", self.admin);
         let request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.key);
         let request = if body.is_null() { request } else { request.json(body) };
@@ -278,8 +283,10 @@ impl Book {
 
     async fn settle(&mut self, door: &Door, at: usize, deed: Deed) {
         if let Deed::Mint { name } = &deed {
-            let (_, page) =
-                door.admin("GET", &format!("/v1/credentials?q={name}"), &Value::Null).await.unwrap();
+            let (_, page) = door
+                .admin("GET", &format!("/v1/credentials?q={name}"), &Value::Null)
+                .await
+                .unwrap();
             let items = page["items"].as_array().unwrap();
             let made: Vec<_> = items.iter().filter(|item| item["name"] == **name).collect();
             assert!(made.len() < 2, "{name} was minted twice: {page}");
@@ -468,7 +475,7 @@ fn roles(narrow: bool) -> &'static [&'static str] {
     if narrow { &WIDE[1..] } else { &WIDE }
 }
 
-fn claims(token: &str) -> Value {
+pub(super) fn claims(token: &str) -> Value {
     use base64::Engine as _;
     let part = token.split('.').nth(1).unwrap();
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap();

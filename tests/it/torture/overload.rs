@@ -46,9 +46,7 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
         stream.send(get("/any/acme/events", &token)).await;
         assert!(stream.head().await.unwrap().starts_with("HTTP/1.1 200"));
         let mut upload = Raw::connect(h.data()).await;
-        upload
-            .send(format!("POST /any/acme/x HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\na"))
-            .await;
+        upload.send(format!("POST /any/acme/x HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\na")).await;
         while h.running().context.memory.streams.count() < 2 * n {
             tokio::task::yield_now().await;
         }
@@ -73,7 +71,8 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
     }
     assert_eq!(h.upstream.count(), seen + 2);
     h.logged(|line| line["reason"] == "overloaded" && line["status"] == 503).await;
-    let counted = "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 3";
+    let counted =
+        "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 3";
     assert!(h.metrics().await.contains(counted));
     // The gateway's own answers, and everything beside the data plane, go on.
     assert_eq!(h.try_trade(&minted).await.0, 200);
