@@ -1,8 +1,11 @@
 //! What runs beside the requests: cutting what has run out, sweeping, gauges.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use crate::edge::DataPlane;
@@ -19,6 +22,21 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 const TEND_EVERY: Duration = Duration::from_millis(250);
 const PACK_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Does `work` for ever: what ends in a panic, which the log tells of, is begun anew. Each
+/// of them sleeps first.
+pub(super) async fn again<W, F>(context: Arc<Context>, work: W)
+where
+    W: Fn(Arc<Context>) -> F,
+    F: Future<Output = ()>,
+{
+    loop {
+        let working = AssertUnwindSafe(work(Arc::clone(&context)));
+        if working.catch_unwind().await.is_ok() {
+            return;
+        }
+    }
+}
 
 /// Cuts requests whose token has run out.
 pub(super) async fn cut_expired(context: Arc<Context>) {

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
 use super::background::{
-    cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
+    again, cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
 use super::descriptors::enough_for;
@@ -236,12 +236,14 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         let listener = aside.adopt(listener).map_err(StartError::Thread)?;
         aside.spawn(&mut beside, ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
-    aside.spawn(&mut beside, cut_expired(Arc::clone(&context)));
-    beside.spawn(tend_keys(Arc::clone(&context)));
-    beside.spawn(sweep_again_and_again(Arc::clone(&context)));
-    beside.spawn(pack_again_and_again(Arc::clone(&context)));
-    beside.spawn(keep_usage_again_and_again(Arc::clone(&context)));
-    beside.spawn(lapse_again_and_again(Arc::clone(&context), metrics.clone()));
+    let counters = metrics.clone();
+    let lapse = move |context| lapse_again_and_again(context, counters.clone());
+    aside.spawn(&mut beside, again(Arc::clone(&context), cut_expired));
+    aside.spawn(&mut beside, again(Arc::clone(&context), tend_keys));
+    aside.spawn(&mut beside, again(Arc::clone(&context), lapse));
+    beside.spawn(again(Arc::clone(&context), sweep_again_and_again));
+    beside.spawn(again(Arc::clone(&context), pack_again_and_again));
+    beside.spawn(again(Arc::clone(&context), keep_usage_again_and_again));
     let watched = Arc::clone(&plane);
     beside.spawn(async move { watched.watch_upstreams().await });
     let served = Arc::clone(&plane);

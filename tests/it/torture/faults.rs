@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use portcullis::domain::{Clock, ManualClock, UnixTime};
@@ -48,15 +48,17 @@ async fn credential(process: &Process) -> (String, String) {
 }
 
 /// A clock that panics once when a worker of the data plane asks it, after so many
-/// times that it did not.
+/// times that it did not; and once when what runs beside the requests does.
 struct Bomb {
     clock: ManualClock,
     left: AtomicI64,
+    beside: AtomicBool,
 }
 
 impl Clock for Bomb {
     fn now(&self) -> UnixTime {
         let aside = std::thread::current().name() == Some("portcullis-aside");
+        assert!(!aside || !self.beside.swap(false, Ordering::SeqCst), "the secret is pcs1secret");
         if !aside && self.left.load(Ordering::SeqCst) > 0 {
             assert!(self.left.fetch_sub(1, Ordering::SeqCst) != 1, "the secret is pcs1secret");
         }
@@ -69,7 +71,7 @@ impl Clock for Bomb {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_stays_in_its_request() {
     let clock = ManualClock::new(UnixTime::from_secs(1_795_316_400));
-    let bomb = Arc::new(Bomb { clock, left: AtomicI64::new(0) });
+    let bomb = Arc::new(Bomb { clock, left: AtomicI64::new(0), beside: AtomicBool::new(false) });
     let h = Harness::builder().clock(Arc::clone(&bomb) as Arc<dyn Clock>).start().await;
     let token = h.token(&["reader"]).await;
     let mut stream = Raw::connect(h.data()).await;
@@ -101,9 +103,17 @@ async fn a_panic_stays_in_its_request() {
     assert!(!h.log.text().contains("pcs1secret"));
     // Nothing of it is kept: no place, no stream.
     until("only two are under way", async || h.running().context.memory.streams.count() == 2).await;
+    // What cuts streams whose token is over is begun anew.
+    bomb.beside.store(true, Ordering::SeqCst);
+    until("it has panicked", async || !bomb.beside.load(Ordering::SeqCst)).await;
+    let mut open = Raw::connect(h.data()).await;
+    open.send(get("/any/acme/events", &token)).await;
+    h.upstream.wait_for_streams(1).await;
     h.upstream.release();
     assert_eq!(stream.answer().await.unwrap().status, 200);
     assert_eq!(sibling.await.unwrap().unwrap().status(), 200);
+    bomb.clock.advance(Duration::from_secs(24 * 3600));
+    assert!(open.is_closed().await);
 }
 
 /// Standard output is closed: lines are lost and counted, and it goes on.

@@ -36,7 +36,7 @@ fn is_refused(answer: &Answer) -> bool {
 /// not what the gateway answers by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
-    let h = Harness::builder().server("[server.limits]\nrequests = 2\n").start().await;
+    let mut h = Harness::builder().server("[server.limits]\nrequests = 2\n").start().await;
     let minted = h.mint(&["reader"]).await;
     let token = h.trade(&minted).await;
     let head = format!("Host: h\r\nAuthorization: Bearer {token}\r\n");
@@ -81,6 +81,10 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
     let (_, upload) = &mut others[0];
     upload.send("b").await;
     assert_eq!(upload.answer().await.unwrap().status, 200);
+    // More are let in from a reload on.
+    h.reload(|text| text.replace("requests = 2", "requests = 3")).await.unwrap();
+    refused.send(get("/any/acme/x", &token)).await;
+    assert_eq!(refused.answer().await.unwrap().status, 200);
     h.upstream.release();
     for raw in &mut admitted {
         assert_eq!(raw.answer().await.unwrap().status, 200);
