@@ -137,8 +137,15 @@ async fn the_model_notices_what_is_lost() {
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::rename(&older, &state).unwrap();
     process.launch().await;
-    let compared = tokio::spawn(async move { compare(&process, &mut books, &mut dice).await });
-    assert!(compared.await.is_err_and(|error| error.is_panic()));
+    // Not by the revision alone: each client misses what is its own.
+    let door = door(&process);
+    books.retain(|book| book.acknowledged > 0);
+    assert!(!books.is_empty());
+    for mut book in books {
+        let (door, mut dice) = (door.clone(), dice.child());
+        let compared = tokio::spawn(async move { book.compare(&door, &mut dice).await });
+        assert!(compared.await.is_err_and(|error| error.is_panic()));
+    }
 }
 
 /// The same with what a disk held when the power went: the gateway stands still, its
