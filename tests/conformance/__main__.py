@@ -1,0 +1,31 @@
+"""Runs the suites against the gateway: `python tests/conformance PROGRAM [SUITE...]`."""
+
+import importlib
+import os
+import sys
+
+from report import Report, Skip
+from world import World
+
+SUITES = ["http2"]
+
+
+def main():
+    program, wanted = os.path.abspath(sys.argv[1]), sys.argv[2:] or SUITES
+    world, failed = World(program), False
+    try:
+        for name in wanted:
+            report = Report(name)
+            with report.case("the suite itself"):
+                importlib.import_module(name).run(world, report)
+                report.passed -= 1
+            print(report.line(), flush=True)
+            for failure in report.failures:
+                print("   ", failure)
+            failed |= bool(report.failures)
+    finally:
+        world.close()
+    return 1 if failed else 0
+
+
+sys.exit(main())
