@@ -7,7 +7,7 @@ import sys
 from report import Report, Skip
 from world import World
 
-SUITES = ["http2"]
+SUITES = ["metrics", "clients", "grpc_clients", "oauth", "http2", "websocket", "tls", "bypass"]
 
 
 def main():
@@ -19,6 +19,8 @@ def main():
             with report.case("the suite itself"):
                 importlib.import_module(name).run(world, report)
                 report.passed -= 1
+            with report.case("nothing but requests reached the origin"):
+                assert not world.upstream.nonsense, world.upstream.nonsense
             print(report.line(), flush=True)
             for failure in report.failures:
                 print("   ", failure)

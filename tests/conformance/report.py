@@ -24,7 +24,7 @@ class Report:
             self.skipped.append(f"{name}: {missing}")
         except Exception as failure:  # whatever a client throws is its verdict
             said = str(failure) or "".join(traceback.format_exc().splitlines()[-3:])
-            self.failures.append(f"{name}: {type(failure).__name__} {said[:600]}")
+            self.failures.append(f"{name}: {type(failure).__name__} {said[:1600]}")
 
     def count(self, passed, failed=()):
         """For suites that count by themselves."""

@@ -40,7 +40,8 @@ class Seen:
 
 class Upstream:
     def __init__(self):
-        self.seen = []
+        # What came where a request line was due: somebody got bytes past a body's end.
+        self.seen, self.nonsense = [], []
         self.loop = asyncio.new_event_loop()
         started = threading.Event()
 
@@ -58,18 +59,22 @@ class Upstream:
 
     async def _serve(self, reader, writer):
         try:
-            while await self._exchange(reader, writer):
+            before = None
+            while before := await self._exchange(reader, writer, before):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError, ValueError):
             pass
         finally:
             writer.close()
 
-    async def _exchange(self, reader, writer):
+    async def _exchange(self, reader, writer, before):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")[:-4]
         seen = Seen(head, b"")
         # Kept before the body: a request that was begun was let through, too.
         self.seen.append(seen)
+        if len(seen.line.split(" ")) != 3:
+            self.nonsense.append((before, head))
+            raise ValueError("no request line")
         if "100-continue" in (value.lower() for value in seen.values("expect")):
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "chunked" in (value.lower() for value in seen.values("transfer-encoding")):
@@ -79,7 +84,8 @@ class Upstream:
                 pass
         elif lengths := seen.values("content-length"):
             seen.body = await reader.readexactly(int(lengths[0]))
-        return await self._answer(seen, writer)
+        await self._answer(seen, writer)
+        return seen
 
     async def _answer(self, seen, writer):
         path = seen.target.split("?")[0]
@@ -96,7 +102,7 @@ class Upstream:
                 await asyncio.sleep(0.02)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
-            return True
+            return
         if path.endswith("/page"):
             kind, body = "text/html", PAGE
         elif path.endswith("/large"):
@@ -106,7 +112,7 @@ class Upstream:
         elif path.endswith("/teapot"):
             writer.write(b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
-            return True
+            return
         else:
             body = json.dumps({"method": seen.method, "target": seen.target}).encode()
         writer.write(
@@ -116,4 +122,3 @@ class Upstream:
         if seen.method != "HEAD":
             writer.write(body)
         await writer.drain()
-        return True

@@ -6,7 +6,6 @@ nothing outlives `close`.
 import datetime
 import ipaddress
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -226,6 +225,12 @@ class World:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.read()
 
+    def get_with(self, path, token=None):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(self.base + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
     def post(self, url, body, key=None):
         headers = {"Content-Type": "application/json"}
         if key:
@@ -265,7 +270,3 @@ class World:
 
     def panics(self):
         return "panicked" in (self.folder / "gateway.log").read_text(errors="replace")
-
-
-def is_there(path):
-    return os.access(path, os.X_OK)
