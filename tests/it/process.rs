@@ -14,10 +14,10 @@ use crate::upstream::Upstream;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// A gateway process, its files and its addresses.
-struct Process {
+pub(crate) struct Process {
     child: Option<Child>,
     folder: tempfile::TempDir,
-    data: SocketAddr,
+    pub(crate) data: SocketAddr,
     admin: SocketAddr,
     metrics: SocketAddr,
     key: String,
@@ -29,7 +29,7 @@ fn free() -> SocketAddr {
 }
 
 impl Process {
-    async fn start(upstream: SocketAddr) -> Self {
+    pub(crate) async fn start(upstream: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, admin, metrics, dead) = (free(), free(), free(), free());
         let text = format!(
@@ -97,7 +97,7 @@ impl Process {
         child.wait().unwrap();
     }
 
-    async fn admin(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn admin(&self, path: &str, body: Value) -> Value {
         let url = format!("http://{}{path}", self.admin);
         let response = self.http.post(url).bearer_auth(&self.key).json(&body).send().await.unwrap();
         let status = response.status();
