@@ -138,6 +138,11 @@ impl ProxyHttp for Gateway {
                 None => held,
             });
         }
+        // Pingora would write an empty last frame of HTTP/2 as a chunk of its own: that is
+        // the end, and the real one after it stays on the connection for the next request.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         // An empty frame is no progress.
         let is_progress = end || body.as_ref().is_some_and(|chunk| !chunk.is_empty());

@@ -11,6 +11,7 @@
 
 mod audit;
 mod backends;
+mod clients;
 mod clock;
 mod commands;
 mod console;
