@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-baseline compare fuzz torture soak ci build-tools lint-tools bench-tools \
-	compare-tools fuzz-tools browser
+.PHONY: help demo test lint bench bench-baseline compare fuzz torture soak conformance ci build-tools \
+	lint-tools bench-tools compare-tools fuzz-tools conformance-tools promtool browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -18,6 +18,14 @@ CONSOLE := tests/clients/console
 CONSOLE_INSTALLED := $(CONSOLE)/node_modules/.package-lock.json
 REDOCLY := tests/clients/redocly
 REDOCLY_INSTALLED := $(REDOCLY)/node_modules/.package-lock.json
+OAUTH := tests/clients/oauth
+OAUTH_INSTALLED := $(OAUTH)/node_modules/.package-lock.json
+HTTP := tests/clients/http
+HTTP_INSTALLED := $(HTTP)/node_modules/.package-lock.json
+CONFORMANCE := target/tools/conformance
+CONFORMANCE_INSTALLED := $(CONFORMANCE)/installed
+AUTOBAHN := target/tools/autobahn
+PROMTOOL := target/tools/debian/usr/bin/promtool
 LOG := target/install.log
 
 # Installs Debian packages without asking: as root, or where sudo needs no password.
@@ -35,6 +43,8 @@ help:
 	@echo "             (make bench-baseline writes down what they cost now)"
 	@echo "make compare the gateway beside nginx, HAProxy, Envoy and bare Pingora on this machine"
 	@echo "             (ten minutes; QUICK=1: two, to see that it works; REVOKED=10000000: more revocations)"
+	@echo "make conformance  suites and clients that others wrote, against the program; ten minutes"
+	@echo "             (SUITES=\"http2 tls\": just these)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
 	@echo "make torture 1,000 kill -9 and 40 power cuts under load, reloads and restarts at 5,000"
 	@echo "             requests a second, rubbish over sockets (ROUNDS=1000 CUTS=40 RATE=5000 MINUTES=20)"
@@ -45,7 +55,8 @@ demo: build-tools
 	@echo "Building portcullis; the first time takes some minutes."
 	@exec $(CARGO) run --quiet --locked -- demo $(ARGS)
 
-test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED) $(REDOCLY_INSTALLED) browser
+test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED) $(REDOCLY_INSTALLED) \
+		$(OAUTH_INSTALLED) promtool browser
 	@echo "Building and testing; the first time takes some minutes."
 	@$(CARGO) test --quiet --locked
 
@@ -67,6 +78,15 @@ compare: build-tools compare-tools
 # The program as it is shipped, and bare Pingora with the rest in a binary beside it.
 build-helper = echo "Building optimised as a whole; this takes some minutes."; \
 	helper=$$(CARGO=$(CARGO) python3 benches/compare/build.py)
+
+# The table of hostile requests is in a test, which writes it down for Envoy.
+conformance: build-tools conformance-tools $(CONFORMANCE_INSTALLED) $(ENVOY_INSTALLED) $(OAUTH_INSTALLED) \
+		$(HTTP_INSTALLED) promtool browser
+	@echo "Building; the first time takes some minutes."
+	@$(CARGO) build --quiet --locked
+	@HOSTILE_TABLE=$(CURDIR)/target/hostile.json $(CARGO) test --quiet --locked --test it hostile_requests >target/hostile.log 2>&1 \
+		|| { cat target/hostile.log; exit 1; }
+	@HOSTILE_TABLE=$(CURDIR)/target/hostile.json exec $(CONFORMANCE)/bin/python tests/conformance target/debug/portcullis $(SUITES)
 
 # Wants what only a nightly compiler allows; any compiler is told that it may.
 # What is new and worth keeping is added to the corpus, which a test replays.
@@ -189,6 +209,56 @@ $(REDOCLY_INSTALLED): $(REDOCLY)/package-lock.json
 	{ npm ci --prefix $(REDOCLY) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
 	echo "redocly could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]
+
+$(OAUTH_INSTALLED): $(OAUTH)/package-lock.json
+	@mkdir -p target
+	@$(npm-tools); \
+	echo "Installing oauth4webapi and openid-client from npm: a test trades and revokes with them."; \
+	{ npm ci --prefix $(OAUTH) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "oauth4webapi and openid-client could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+$(HTTP_INSTALLED): $(HTTP)/package-lock.json
+	@mkdir -p target
+	@$(npm-tools); \
+	echo "Installing undici and playwright-core from npm: clients for the conformance suites."; \
+	{ npm ci --prefix $(HTTP) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "undici and playwright-core could not be installed ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+# Only unpacked: installed, the package would start a Prometheus.
+promtool:
+	@mkdir -p target/tools/debian
+	@[ -x $(PROMTOOL) ] || command -v promtool >/dev/null && exit 0; \
+	echo "Getting promtool from Debian's prometheus: a test checks the metrics with it."; \
+	cd target/tools/debian && { apt-get --quiet download prometheus || { $(APT) update && apt-get --quiet download prometheus; }; \
+		dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; } >>../../install.log 2>&1 && exit 0; \
+	echo "promtool could not be had ($(LOG) says why)." >&2; \
+	[ -z "$$CI" ]
+
+$(CONFORMANCE_INSTALLED): tests/conformance/requirements.txt
+	@mkdir -p target
+	@echo "Installing clients and suites from PyPI into $(CONFORMANCE)."
+	@{ python3 -m venv $(CONFORMANCE) && $(CONFORMANCE)/bin/pip install --quiet -r $< && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "They could not be installed ($(LOG) says why)." >&2; exit 1
+
+# Who is missing is left out, with a word. Autobahn's suite is for Python 2.7, which
+# pyenv has; this virtualenv is the last one that knows it.
+conformance-tools:
+	@mkdir -p target
+	@for tool in curl sslscan testssl slowhttptest; do command -v $$tool >/dev/null || missing=1; done; \
+	[ -z "$$missing" ] || { echo "Installing curl, sslscan, testssl and slowhttptest: suites."; \
+	$(call apt-install,curl sslscan testssl.sh slowhttptest) \
+	|| echo "They could not be installed ($(LOG) says why); some suites are left out." >&2; }
+	@[ -x $(AUTOBAHN)/bin/wstest ] && exit 0; \
+	python2=$$(ls "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/2.7.*/bin/python2.7 2>/dev/null | tail -1); \
+	python2=$${python2:-$$(command -v python2.7)}; \
+	[ -n "$$python2" ] || { echo "There is no Python 2.7; the WebSocket suite is left out." >&2; exit 0; }; \
+	echo "Installing autobahntestsuite from PyPI into $(AUTOBAHN): WebSocket conformance."; \
+	{ python3 -m venv target/tools/virtualenv && target/tools/virtualenv/bin/pip install --quiet virtualenv==20.15.1 \
+		&& target/tools/virtualenv/bin/virtualenv --quiet -p "$$python2" $(AUTOBAHN) \
+		&& $(AUTOBAHN)/bin/pip install --quiet autobahntestsuite==25.10.1; } >>$(LOG) 2>&1 && exit 0; \
+	echo "autobahntestsuite could not be installed ($(LOG) says why); it is left out." >&2
 
 browser:
 	@mkdir -p target

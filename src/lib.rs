@@ -98,7 +98,8 @@
 //! 1. No permit, no peer. `Permit` has no public constructor; `edge::stage::Stage`.
 //! 2. `policy` is pure. `tests/layering.rs`.
 //! 3. The upstream receives the bytes that were judged. `Permit::target`;
-//!    `the_upstream_receives_the_very_bytes_that_were_judged`.
+//!    `the_upstream_receives_the_very_bytes_that_were_judged`, and nothing after them:
+//!    `an_upload_ends_once_whatever_ends_it`.
 //! 4. Deny is the default. `Result<_, Denial>` all the way; the oracle in
 //!    `policy::tests` agrees with `decide` by property.
 //! 5. The algorithm comes from our key, and `iss`, `aud`, `exp`, `typ` must be there

@@ -7,7 +7,9 @@ import sys
 from report import Report, Skip
 from world import World
 
-SUITES = ["metrics", "clients", "grpc_clients", "oauth", "http2", "websocket", "tls", "bypass"]
+SUITES = [
+    "metrics", "oauth", "clients", "grpc_clients", "http2", "differential", "websocket", "tls", "bypass", "slow",
+]
 
 
 def main():

@@ -8,7 +8,6 @@ import os
 import shutil
 import ssl
 import subprocess
-import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,32 +16,12 @@ import httpx
 import requests
 import websockets
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import serve
 
 from report import Skip
+from sockets import echo_sockets
 
 FOLDER = Path(__file__).parent.parent / "clients/http"
 CHROMIUM = "/usr/bin/chromium"
-
-
-def echo_sockets(port):
-    """A WebSocket server that says back what it hears, in a thread."""
-    started, loop = threading.Event(), asyncio.new_event_loop()
-
-    async def echo(socket):
-        async for message in socket:
-            await socket.send(message)
-
-    async def main():
-        async with serve(echo, "127.0.0.1", port, max_size=None) as server:
-            started.set()
-            loop.stop_serving = asyncio.Event()
-            await loop.stop_serving.wait()
-            server.close()
-
-    threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True).start()
-    started.wait()
-    return lambda: loop.call_soon_threadsafe(loop.stop_serving.set)
 
 
 def curl(world, report):
