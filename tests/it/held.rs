@@ -98,13 +98,13 @@ impl World {
         let mut h = builder.routes(routes(&upstream)).start().await;
         // Its connections would count, too.
         h.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        // Who does not read one stream must not starve the others by itself.
-        let wire = pki.client().alpn(&["h2"]).connect(h.data_tls(), "localhost").await.unwrap();
-        let mut options = h2::client::Builder::new();
-        options.initial_connection_window_size(1 << 24);
-        let (send, connection) = options.handshake(wire).await.unwrap();
-        let h2 = H2 { send, driver: tokio::spawn(connection) };
+        let h2 = connect2(&h, &pki).await;
         World { h, pki, upstream, h2 }
+    }
+
+    /// Another HTTP/2 connection: an idle one is closed.
+    pub(crate) async fn connect_again(&mut self) {
+        self.h2 = connect2(&self.h, &self.pki).await;
     }
 
     /// Opens one stream, far enough that bytes have gone its way.
@@ -143,6 +143,10 @@ impl World {
             let response = timeout(PATIENCE, response).await.unwrap().unwrap();
             assert_eq!(response.status(), 200, "{path}");
             let mut body = response.into_body();
+            if kind == "broken" {
+                // It may be reset already.
+                return Held::Stream(body, send);
+            }
             let first = timeout(PATIENCE, body.data()).await.unwrap().unwrap().unwrap();
             if kind != "download" {
                 let _ = body.flow_control().release_capacity(first.len());
@@ -253,6 +257,15 @@ impl World {
             }
         }
     }
+}
+
+async fn connect2(h: &Harness, pki: &Pki) -> H2 {
+    let wire = pki.client().alpn(&["h2"]).connect(h.data_tls(), "localhost").await.unwrap();
+    // Who does not read one stream must not starve the others by itself.
+    let mut options = h2::client::Builder::new();
+    options.initial_connection_window_size(1 << 24);
+    let (send, connection) = options.handshake(wire).await.unwrap();
+    H2 { send, driver: tokio::spawn(connection) }
 }
 
 pub(crate) fn path(kind: &str, front: Front, who: &str) -> String {
