@@ -41,7 +41,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 #[derive(Debug)]
 enum Line {
     Plain(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    /// Boxed: an idle connection in clear should not pay for it.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// One client's connection.
@@ -74,7 +75,7 @@ impl Wire {
         let (cipher, version) = (cipher.unwrap_or_default(), version.unwrap_or_default());
         let ssl = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
         let speaks_h2 = tls.alpn_protocol() == Some(b"h2");
-        Wire { speaks_h2, ssl: Some(ssl), ..Wire::new(id, peer, Line::Tls(stream)) }
+        Wire { speaks_h2, ssl: Some(ssl), ..Wire::new(id, peer, Line::Tls(Box::new(stream))) }
     }
 
     fn new(id: UniqueIDType, peer: SocketAddr, line: Line) -> Self {

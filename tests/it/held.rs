@@ -67,7 +67,7 @@ pub(crate) type Socket = WebSocketStream<Box<dyn Wire>>;
 
 /// The client's end of a stream.
 pub(crate) enum Held {
-    Socket(Socket),
+    Socket(Box<Socket>),
     /// Talks without a pause in a task of its own; what is read comes here.
     Busy(SplitStream<Socket>, tokio::task::JoinHandle<SplitSink<Socket, Message>>),
     Raw(Box<dyn Wire>),
@@ -198,7 +198,7 @@ impl World {
         };
         assert!(first.is_binary(), "{path}: {first}");
         if is_idle {
-            return Some(Held::Socket(socket));
+            return Some(Held::Socket(Box::new(socket)));
         }
         let (mut send, receive) = socket.split();
         let sending = tokio::spawn(async move {

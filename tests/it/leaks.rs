@@ -2,9 +2,7 @@
 //! `cargo bench --bench streams` does it with ten thousand, and looks at memory
 //! and file descriptors too.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::held::{Front, Held, World, path};
 
@@ -81,13 +79,15 @@ async fn nothing_is_left_of_a_thousand_streams() {
             }
         }
     };
-    let metrics = tokio::time::timeout(Duration::from_secs(60), gone).await.expect("all to end");
+    let metrics =
+        tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("all to end");
     let cut = format!("portcullis_streams_cut_total{{reason=\"revoked\"}} {}\n", count / 4);
     assert!(metrics.contains(&cut), "{metrics}");
     let told = async {
         loop {
             let lines = world.h.log.lines();
-            let ours = |line: &&Value| line["path"].as_str().unwrap().starts_with("/s/acme/");
+            let ours =
+                |line: &&serde_json::Value| line["path"].as_str().unwrap().starts_with("/s/acme/");
             let told = lines.iter().filter(ours).count();
             assert!(told <= count, "each is told of once");
             if told == count {
@@ -96,5 +96,5 @@ async fn nothing_is_left_of_a_thousand_streams() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("each is told of");
+    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("each is told of");
 }
