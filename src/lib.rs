@@ -51,13 +51,17 @@
 //!
 //! # The walk of a request
 //!
-//! 1. `edge::server` accepts below the cap, `edge::handshake` speaks TLS;
+//! 1. `edge::server` accepts below the cap (`edge::seat`: at the cap the longest
+//!    idle connections make room), `edge::handshake` speaks TLS;
 //!    `edge::connection` reads one head (`edge::head`) within its limits and
 //!    deadline. What could be read in two ways ends here (400, 408, 414, 431),
 //!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection
 //!    and makes its heads look like those of HTTP/1.1 (`edge::http2_head`).
 //! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
-//!    dropping it closes both connections, idle or not; of HTTP/2 just the stream.
+//!    dropping it closes the upstream's connection and gives back the client's,
+//!    which was only lent (`edge::loan`), for a last word: a 408, a 504, or the
+//!    close frame of a WebSocket where it fits (`edge::tunnel`). Of HTTP/2 it
+//!    resets just the stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
 //!    Where too many wait for an upstream already it ends here (503, `edge::crowd`).

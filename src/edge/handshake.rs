@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::tls::TlsFront;
-use super::tls_stream::TlsSession;
+use super::wire::Wire;
 use crate::metrics::Metrics;
 
 /// Handshakes in progress from one address (IPv6: one /64). An honest one takes
@@ -58,7 +58,7 @@ impl Handshakes {
         peer: SocketAddr,
         deadline: Duration,
         metrics: &Metrics,
-    ) -> Option<(TlsSession, Option<Arc<[String]>>)> {
+    ) -> Option<(Wire, Option<Arc<[String]>>)> {
         let count = |outcome| metrics.tls_handshakes.with_label_values(&[outcome]).inc();
         let Some(_place) = self.enter(peer.ip()) else {
             count("too_many");
@@ -69,7 +69,7 @@ impl Handshakes {
             Ok(Ok(stream)) => {
                 count("ok");
                 let bound = front.bound(stream.get_ref().1.server_name());
-                Some((TlsSession::new(stream, peer), bound))
+                Some((Wire::tls(stream, peer), bound))
             }
             Ok(Err(error)) => {
                 count("failed");

@@ -11,19 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
+use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
 };
-use pingora::protocols::{Digest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connection::Arrival;
+use super::connection::{Arrival, Client};
 use super::head::HeadLimits;
 use super::http2_head::make_like_http1;
+use super::loan::lend;
 use super::proxy::Gateway;
 use super::stage::{RequestContext, Stage, TICKET, Ticket};
 use crate::policy::Denial;
@@ -46,12 +47,17 @@ const MALFORMED: usize = 32;
 /// How long a connection without streams may take over its farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What is held of one stream's response while its client does not read; with
+/// [`STREAMS`] of them that is all that a connection can make us hold.
+const HELD: usize = 64 << 10;
+
 /// Pingora's bounded options, made ours.
 fn options(limits: &HeadLimits) -> H2Options {
     let mut options = default_h2_options();
     options
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
+        .max_send_buffer_size(HELD)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     options
@@ -61,10 +67,12 @@ fn options(limits: &HeadLimits) -> H2Options {
 pub(crate) async fn serve(
     gateway: &Gateway,
     proxy: &Arc<HttpProxy<Gateway>>,
-    stream: Stream,
-    arrival: &Arrival,
+    client: Client,
     shutdown: &ShutdownWatch,
 ) {
+    let Client { arrival, wire, seat } = client;
+    // Nobody wants it back: the h2 crate says all there is to say.
+    let (stream, _) = lend(wire);
     let limits = gateway.settings.load().head;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
@@ -79,11 +87,22 @@ pub(crate) async fn serve(
     };
     let Ok(Ok(mut connection)) = begun else { return };
     let mut streams = JoinSet::new();
-    let (mut malformed, mut is_ending) = (0, false);
+    let (mut malformed, mut is_ending, mut is_told) = (0, false, false);
     let mut idle_until = Instant::now() + limits.idle_timeout;
+    seat.rests();
     loop {
         tokio::select! {
             biased;
+            () = seat.must_go(), if !is_told => {
+                if is_ending {
+                    // The drain is over.
+                    return;
+                }
+                is_told = true;
+                connection.graceful_shutdown();
+                is_ending = true;
+                idle_until = Instant::now() + FAREWELL;
+            }
             _ = draining.wait_for(|ending| *ending), if !is_ending => {
                 // GOAWAY: streams under way end as they like, no new ones come.
                 connection.graceful_shutdown();
@@ -94,15 +113,16 @@ pub(crate) async fn serve(
                 match accepted {
                     Ok(Some(H2Accept::Session(session))) => {
                         while streams.try_join_next().is_some() {}
+                        seat.works();
                         if streams.len() >= MOST_AT_WORK {
                             return;
                         }
                         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
-                        let ticket = Ticket::of_stream(arrival, limits.idle_timeout);
+                        let ticket = Ticket::of_stream(&arrival, limits.idle_timeout);
                         streams.spawn(serve_stream(proxy, session, ticket, shutdown));
                     }
                     Ok(Some(H2Accept::Rejected)) => {
-                        report_malformed(gateway, arrival);
+                        report_malformed(gateway, &arrival);
                         malformed += 1;
                         if malformed == MALFORMED {
                             return;
@@ -116,6 +136,9 @@ pub(crate) async fn serve(
             Some(_) = streams.join_next() => {
                 let most = if is_ending { FAREWELL } else { limits.idle_timeout };
                 idle_until = Instant::now() + most;
+                if streams.is_empty() {
+                    seat.rests();
+                }
             }
             () = sleep_until(idle_until), if streams.is_empty() => {
                 if is_ending {

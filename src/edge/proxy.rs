@@ -18,6 +18,7 @@ use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::{RequestIds, client_request_id, ends_with_head, prepare, strip_hop_by_hop};
 use super::http2_head;
+use super::loan;
 use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
@@ -272,6 +273,11 @@ impl ProxyHttp for Gateway {
             if ends_with_head(session.req_header(), response) {
                 ctx.bound_rest_of_upload(session.is_body_done());
             }
+        }
+        if status == 101 {
+            // A quiet tunnel is none of the read timeout's business.
+            session.set_read_timeout(None);
+            loan::switches(session, response);
         }
         if status != 101 {
             strip_hop_by_hop(response);

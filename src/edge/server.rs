@@ -1,30 +1,28 @@
 //! Listeners, the cap on connections, and the end.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
-use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
-use pingora::protocols::l4::stream::Stream as TcpSession;
-use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection::{Arrival, Client, Spare, serve};
+use super::connection::{Arrival, Client, serve};
 use super::handshake::Handshakes;
 use super::headers::{Origin, RequestIds};
 use super::http2;
 use super::peers::watch_all;
 use super::proxy::Gateway;
+use super::seat::{Seat, Seats};
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
+use super::wire::{Wire, prepare};
 use crate::metrics::{AccessLog, Metrics};
 use crate::service::Context;
 
@@ -37,6 +35,9 @@ pub struct DataPlane {
 
 /// Connections that wait for `accept`.
 const BACKLOG: u32 = 4096;
+
+/// What connections may take over their last word when the drain is over.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Binds a listener; port 0 takes a free one.
 ///
@@ -119,7 +120,7 @@ impl DataPlane {
         encrypted: Vec<TcpListener>,
         drain: Duration,
     ) {
-        let cap = Arc::new(Semaphore::new(self.gateway.settings.load().connections));
+        let seats = Seats::new(self.gateway.settings.load().connections);
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
         let handshakes = Handshakes::default();
@@ -132,13 +133,18 @@ impl DataPlane {
                 handshakes,
                 stop: self.stop.subscribe(),
             };
-            let (cap, connections) = (Arc::clone(&cap), Arc::clone(&connections));
-            accepting.spawn(async move { accept(door, &listener, &cap, &connections).await });
+            let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
+            accepting.spawn(async move { accept(door, &listener, &seats, &connections).await });
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
         let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(drain, ended).await;
+        if tokio::time::timeout(drain, ended).await.is_err() {
+            // What is left is told so, where it can be.
+            seats.clear();
+            let ended = async { while connections.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(FAREWELL, ended).await;
+        }
         connections.shutdown().await;
         self.proxy.http_cleanup().await;
     }
@@ -162,52 +168,58 @@ struct Door {
 async fn accept(
     mut door: Door,
     listener: &TcpListener,
-    cap: &Arc<Semaphore>,
+    seats: &Arc<Seats>,
     connections: &Arc<tokio::sync::Mutex<JoinSet<()>>>,
 ) {
     loop {
-        // Above the cap clients wait in the backlog instead of being reset.
         let accepted = tokio::select! {
-            accepted = async {
-                let place = Arc::clone(cap).acquire_owned().await.ok();
-                (place, listener.accept().await)
-            } => accepted,
+            accepted = listener.accept() => accepted,
             _ = door.stop.wait_for(|stop| *stop) => return,
         };
-        let (place, (stream, peer)) = match accepted {
-            (place, Ok(connection)) => (place, connection),
-            (_, Err(error)) => {
+        let (stream, peer) = match accepted {
+            Ok(connection) => connection,
+            Err(error) => {
                 // Out of file descriptors, most likely: others must end first.
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
+        // Above the cap this one waits for the longest idle to leave, and the
+        // rest in the backlog, instead of being reset.
+        let seat = tokio::select! {
+            seat = seats.take() => seat,
+            _ = door.stop.wait_for(|stop| *stop) => seats.squeeze_in(),
+        };
         let door = door.clone();
         let mut running = connections.lock().await;
         while running.try_join_next().is_some() {}
         running.spawn(async move {
-            let _open = Open::new(&door.gateway, place);
+            let _open = Open::new(&door.gateway);
+            prepare(&stream);
             match door.handshakes.clone() {
-                None => door.serve_plain(stream, peer).await,
+                None => door.serve_plain(stream, peer, seat).await,
                 // Boxed: an idle connection in clear should not pay for it.
-                Some(handshakes) => Box::pin(door.serve_tls(handshakes, stream, peer)).await,
+                Some(handshakes) => Box::pin(door.serve_tls(handshakes, stream, peer, seat)).await,
             }
         });
     }
 }
 
 impl Door {
-    async fn serve_plain(self, stream: TcpStream, peer: SocketAddr) {
-        let _ = stream.set_nodelay(true);
+    async fn serve_plain(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         let arrival = Arrival { origin: origin(peer, false), bound: None };
-        let spare = Spare::Plain(stream.as_fd().try_clone_to_owned().ok().map(Into::into));
-        let client = Client { arrival, spare };
-        serve(&self.gateway, &self.proxy, session(stream, peer), client, &self.stop).await;
+        let client = Client { arrival, wire: Wire::plain(stream, peer), seat };
+        serve(&self.gateway, &self.proxy, client, &self.stop).await;
     }
 
-    async fn serve_tls(mut self, handshakes: Handshakes, stream: TcpStream, peer: SocketAddr) {
-        let _ = stream.set_nodelay(true);
+    async fn serve_tls(
+        mut self,
+        handshakes: Handshakes,
+        stream: TcpStream,
+        peer: SocketAddr,
+        seat: Seat,
+    ) {
         let settings = self.gateway.settings.load_full();
         let Some(front) = &settings.tls else { return };
         let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
@@ -216,14 +228,14 @@ impl Door {
             _ = self.stop.wait_for(|stop| *stop) => return,
         };
         drop(settings);
-        let Some((session, bound)) = shaken else { return };
+        let Some((wire, bound)) = shaken else { return };
         let Door { gateway, proxy, stop, .. } = self;
-        let arrival = Arrival { origin: origin(peer, true), bound };
-        if session.speaks_h2() {
-            return http2::serve(&gateway, &proxy, Box::new(session), &arrival, &stop).await;
+        let speaks_h2 = wire.speaks_h2();
+        let client = Client { arrival: Arrival { origin: origin(peer, true), bound }, wire, seat };
+        match speaks_h2 {
+            true => http2::serve(&gateway, &proxy, client, &stop).await,
+            false => serve(&gateway, &proxy, client, &stop).await,
         }
-        let client = Client { arrival, spare: Spare::Tls(session.clone()) };
-        serve(&gateway, &proxy, Box::new(session), client, &stop).await;
     }
 }
 
@@ -232,30 +244,18 @@ fn origin(peer: SocketAddr, tls: bool) -> Origin {
 }
 
 /// Counts a connection for as long as it lives.
-struct Open {
-    gauge: prometheus::IntGauge,
-    _place: Option<OwnedSemaphorePermit>,
-}
+struct Open(prometheus::IntGauge);
 
 impl Open {
-    fn new(gateway: &Gateway, place: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(gateway: &Gateway) -> Self {
         let gauge = gateway.reporter.metrics.open_connections.clone();
         gauge.inc();
-        Open { gauge, _place: place }
+        Open(gauge)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.gauge.dec();
+        self.0.dec();
     }
-}
-
-/// The connection as Pingora wants it.
-fn session(stream: TcpStream, peer: SocketAddr) -> Stream {
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let _ = digest.peer_addr.set(Some(PeerAddr::Inet(peer)));
-    let mut session = TcpSession::from(stream);
-    session.set_socket_digest(digest);
-    Box::new(session)
 }

@@ -1,0 +1,235 @@
+//! A client's connection: TCP, or TLS over it.
+//!
+//! It remembers what the last word on it may be: the close frame of a WebSocket
+//! tunnel fits only between two frames.
+
+use std::io::{IoSlice, Result};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use pingora::protocols::l4::ext::set_tcp_keepalive;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{SocketDigest, TcpKeepalive, UniqueIDType};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::TlsStream;
+
+use super::tunnel::Tunnel;
+
+/// How long a last word may take to go out, and how long its reader may go on
+/// sending before the door is shut: a reset would take it from under its eyes.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client that vanished without a word is noticed after two minutes: nothing
+/// else would end a quiet tunnel.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(15),
+    count: 4,
+    user_timeout: Duration::ZERO,
+};
+
+#[derive(Debug)]
+enum Line {
+    Plain(TcpStream),
+    /// Boxed: an idle connection in clear should not pay for it.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    line: Line,
+    /// What was read, and is to be read again.
+    unread: BytesMut,
+    /// Set when a 101 is about to be written.
+    becomes_tunnel: AtomicBool,
+    tunnel: Option<Tunnel>,
+    pub(super) id: UniqueIDType,
+    pub(super) speaks_h2: bool,
+    pub(super) ssl: Option<Arc<SslDigest>>,
+    pub(super) socket: Arc<SocketDigest>,
+}
+
+impl Wire {
+    /// In clear.
+    pub(crate) fn plain(stream: TcpStream, peer: SocketAddr) -> Self {
+        Wire::new(stream.as_raw_fd(), peer, Line::Plain(stream))
+    }
+
+    /// Encrypted; the handshake is over.
+    pub(crate) fn tls(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Self {
+        let (tcp, tls) = stream.get_ref();
+        let id = tcp.as_raw_fd();
+        let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let version = tls.protocol_version().and_then(|version| version.as_str());
+        let (cipher, version) = (cipher.unwrap_or_default(), version.unwrap_or_default());
+        let ssl = Arc::new(SslDigest::new(cipher, version, None, None, Vec::new()));
+        let speaks_h2 = tls.alpn_protocol() == Some(b"h2");
+        Wire { speaks_h2, ssl: Some(ssl), ..Wire::new(id, peer, Line::Tls(Box::new(stream))) }
+    }
+
+    fn new(id: UniqueIDType, peer: SocketAddr, line: Line) -> Self {
+        let socket = SocketDigest::from_raw_fd(id);
+        let _ = socket.peer_addr.set(Some(PeerAddr::Inet(peer)));
+        Wire {
+            line,
+            unread: BytesMut::new(),
+            becomes_tunnel: AtomicBool::new(false),
+            tunnel: None,
+            id,
+            speaks_h2: false,
+            ssl: None,
+            socket: Arc::new(socket),
+        }
+    }
+
+    /// What ALPN agreed on.
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.speaks_h2
+    }
+
+    /// Puts back what was read: the next reader begins with it.
+    pub(crate) fn rewind(&mut self, read: BytesMut) {
+        self.unread = read;
+    }
+
+    /// A 101 to a WebSocket is what is written next.
+    pub(crate) fn becomes_tunnel(&self) {
+        self.becomes_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connection with a WebSocket close frame where one fits; else as
+    /// a connection that broke, so that nobody takes what came for all there is.
+    pub(crate) async fn hang_up(self, code: u16, why: &str) {
+        match self.tunnel.as_ref().and_then(|tunnel| tunnel.close_frame(code, why)) {
+            Some(frame) => self.say_last(&frame).await,
+            None => self.reset(),
+        }
+    }
+
+    /// Says this, once, and closes; both within a second.
+    pub(crate) async fn say_last(mut self, bytes: &[u8]) {
+        let deadline = Instant::now() + LINGER;
+        let said = timeout_at(deadline, async {
+            self.write_all(bytes).await?;
+            self.flush().await?;
+            AsyncWriteExt::shutdown(&mut self).await
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            return self.reset();
+        }
+        let (mut left, mut buffer) = (LINGER_BYTES, [0; 4096]);
+        while let Ok(Ok(read @ 1..)) = timeout_at(deadline, self.read(&mut buffer)).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// What lies in the system's buffers is not sent any more.
+    fn reset(self) {
+        let tcp = match &self.line {
+            Line::Plain(tcp) => tcp,
+            Line::Tls(tls) => tls.get_ref().0,
+        };
+        let _ = tcp.set_zero_linger();
+    }
+
+    /// A few bytes of a frame's head are looked at; ordinary responses pay for
+    /// two comparisons.
+    fn wrote(&mut self, written: &Poll<Result<usize>>, bufs: &[IoSlice<'_>]) {
+        if *self.becomes_tunnel.get_mut() {
+            *self.becomes_tunnel.get_mut() = false;
+            self.tunnel = Some(Tunnel::default());
+        }
+        let (Some(tunnel), Poll::Ready(Ok(count))) = (&mut self.tunnel, written) else { return };
+        let mut left = *count;
+        for buf in bufs {
+            let seen = buf.get(..left.min(buf.len())).unwrap_or_default();
+            tunnel.wrote(seen);
+            left -= seen.len();
+        }
+    }
+}
+
+/// What every accepted socket is set to.
+pub(crate) fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = set_tcp_keepalive(stream, &KEEPALIVE);
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(self.unread.get(..count).unwrap_or_default());
+            self.unread.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.line {
+            Line::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Line::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize>> {
+        let written = match &mut self.line {
+            Line::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Line::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        };
+        self.wrote(&written, &[IoSlice::new(buf)]);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = match &mut self.line {
+            Line::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Line::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        };
+        self.wrote(&written, bufs);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.line {
+            Line::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Line::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.line {
+            Line::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Line::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
