@@ -27,6 +27,7 @@ mod settings;
 mod stage;
 mod tls;
 mod tls_stream;
+mod trace;
 
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
