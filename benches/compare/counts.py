@@ -48,7 +48,7 @@ def dump(process):
         raise Missing(f"callgrind_control: {done.stdout}{done.stderr}")
 
 
-def per_request(machine, helper, start, name, warm, asked, requests, keep):
+def per_request(machine, helper, start, name, warm, asked, requests, keep, path=PATH):
     """Instructions a request of a server that `start` starts behind a command of
     ours and returns as (port, process)."""
     if not shutil.which("valgrind"):
@@ -59,9 +59,9 @@ def per_request(machine, helper, start, name, warm, asked, requests, keep):
         old.unlink()
     port, process = start([*VALGRIND, f"--callgrind-out-file={keep}/callgrind.{slug}"])
     # So that caches and pools are filled.
-    steadily(helper, port, token_file(machine.folder, f"{slug}-warm", PATH, warm), len(warm), 0, CONNECTIONS)
+    steadily(helper, port, token_file(machine.folder, f"{slug}-warm", path, warm), len(warm), 0, CONNECTIONS)
     dump(process)
-    steadily(helper, port, token_file(machine.folder, slug, PATH, asked), requests, 0, CONNECTIONS)
+    steadily(helper, port, token_file(machine.folder, slug, path, asked), requests, 0, CONNECTIONS)
     dump(process)
     # Pingora takes five minutes to end on SIGTERM.
     machine.stop(process, signal.SIGINT, patience=60)

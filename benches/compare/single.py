@@ -7,8 +7,10 @@ import counts
 import load
 import report
 import revoking
-from gateway import PATH, Gateway
+from gateway import OUT_OF_SCOPE, PATH, Gateway, garbled
 from machine import Missing, resident_mib
+
+WRONG_SCOPE = "Portcullis, wrong scope"
 
 
 def at_half(bench, pingora, main, tokens):
@@ -77,6 +79,9 @@ def counted(bench, origin, made):
         report.BARE: (lambda wrap: contenders.bare_pingora(machine, origin, bench.helper, wrap), tokens),
         report.SEEN: (gateway, tokens),
         "Portcullis, no token": (gateway, [""]),
+        "Portcullis, bad signature": (gateway, [garbled(token) for token in tokens]),
+        "Portcullis, revoked": (gateway, made.dead[:100]),
+        WRONG_SCOPE: (gateway, tokens),
     }
     if made.rs256:
         starts["HAProxy, RS256, claims, list"] = (haproxy("RS256", made.rs256[1]), made.rs256[0][:100])
@@ -86,6 +91,7 @@ def counted(bench, origin, made):
         warm = tokens if asked == [""] else asked
         count = bench.attempt(f"{name}, under callgrind", lambda: counts.per_request(
             machine, bench.helper, start, name, warm, asked, bench.plan.counted, bench.out,
+            OUT_OF_SCOPE if name == WRONG_SCOPE else PATH,
         ))
         if count:
             rows[name] = count

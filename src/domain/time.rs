@@ -57,9 +57,29 @@ impl UnixTime {
 
     /// RFC 3339 in UTC, always with milliseconds.
     pub fn to_millis_text(self) -> String {
-        let text = self.to_string();
-        let seconds = text.strip_suffix('Z').unwrap_or(&text);
-        format!("{seconds}.{:03}Z", self.0.rem_euclid(1000))
+        // One for every request: digit by digit, which formatting is far from.
+        let Ok(at) = OffsetDateTime::from_unix_timestamp(self.as_secs()) else {
+            return "9999-12-31T23:59:59.000Z".to_owned();
+        };
+        let (year, month, day) = at.to_calendar_date();
+        let year = u32::try_from(year).unwrap_or_default();
+        let mut text = String::with_capacity(24);
+        for (number, digits, before) in [
+            (year, 4, ""),
+            (u32::from(u8::from(month)), 2, "-"),
+            (u32::from(day), 2, "-"),
+            (u32::from(at.hour()), 2, "T"),
+            (u32::from(at.minute()), 2, ":"),
+            (u32::from(at.second()), 2, ":"),
+            (u32::try_from(self.0.rem_euclid(1000)).unwrap_or_default(), 3, "."),
+        ] {
+            text.push_str(before);
+            for place in (0..digits).rev() {
+                text.push(char::from_digit(number / 10_u32.pow(place) % 10, 10).unwrap_or('0'));
+            }
+        }
+        text.push('Z');
+        text
     }
 
     /// Reads an RFC 3339 date-time with any offset.

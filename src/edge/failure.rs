@@ -103,9 +103,11 @@ pub(super) fn cause(error: &Error) -> String {
     error.to_string().chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// What Pingora calls a client that closed in the middle of its request.
+/// What Pingora calls a client that closed in the middle of its request, or did
+/// not wait for the answer: of what can't be written to it, it names no side.
 fn has_left(error: &ErrorType) -> bool {
-    matches!(error, ErrorType::ConnectionClosed) || error.as_str() == "PrematureBodyEnd"
+    matches!(error, ErrorType::ConnectionClosed | ErrorType::WriteError)
+        || error.as_str() == "PrematureBodyEnd"
 }
 
 /// What Pingora calls a request that is framed wrongly.

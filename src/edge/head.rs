@@ -8,12 +8,13 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use memchr::{memchr, memchr_iter, memchr3};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::grammar::{is_authority, is_length, is_target, is_tchar};
+use super::grammar::{has_control, is_authority, is_length, is_target, is_tchar, is_token};
 use crate::policy::{Denial, Reason, Target};
 
 /// How large a head may be and how long it may take.
@@ -102,7 +103,7 @@ pub(crate) async fn read_head(
             }
             End::Bad(what) => return Err(HeadEnd::Refused(Denial::malformed(what))),
             End::NotYet => {
-                let first_line = buffer.iter().take_while(|b| **b != b'\n').count();
+                let first_line = memchr(b'\n', &buffer).unwrap_or(buffer.len());
                 // Method, two spaces and version take the rest.
                 if first_line > limits.target_bytes + 64 {
                     return Err(HeadEnd::Refused(Denial::new(Reason::TargetTooLong)));
@@ -147,22 +148,29 @@ enum End {
     Bad(&'static str),
 }
 
-/// Finds the empty line. Bytes before `scanned` were looked at before.
+/// Finds the empty line. Bytes before `scanned` were looked at before. Only CR,
+/// LF and NUL are of interest, so the rest is skipped many bytes at a time.
 fn find_end(buffer: &[u8], scanned: usize) -> End {
-    let from = scanned.saturating_sub(3);
-    let mut previous = from.checked_sub(1).and_then(|at| buffer.get(at)).copied().unwrap_or(b' ');
-    let mut line_length = 1;
-    for (place, byte) in buffer.iter().enumerate().skip(from) {
-        match (previous, *byte) {
-            (b'\r', b'\n') if line_length == 0 && place >= 3 => return End::At(place + 1),
-            (b'\r', b'\n') => line_length = 0,
-            (_, b'\n') => return End::Bad("a line ends in LF without CR"),
-            (b'\r', _) => return End::Bad("a CR stands without LF"),
-            (_, b'\r') => {}
-            (_, 0) => return End::Bad("the head holds a NUL"),
-            _ => line_length += 1,
+    let mut at = scanned.saturating_sub(3);
+    // Where the line begins, if its beginning was seen here.
+    let mut line = None;
+    while let Some(found) = buffer.get(at..).and_then(|rest| memchr3(b'\r', b'\n', 0, rest)) {
+        let place = at + found;
+        let before = place.checked_sub(1).and_then(|at| buffer.get(at));
+        let ends = match (buffer.get(place), buffer.get(place + 1)) {
+            (Some(b'\r'), None) => return End::NotYet,
+            (Some(b'\r'), Some(b'\n')) => place + 1,
+            (Some(b'\r'), Some(_)) => return End::Bad("a CR stands without LF"),
+            // Its CR was looked at before.
+            (Some(b'\n'), _) if before == Some(&b'\r') => place,
+            (Some(b'\n'), _) => return End::Bad("a line ends in LF without CR"),
+            _ => return End::Bad("the head holds a NUL"),
+        };
+        if line == Some(place) && ends >= 3 {
+            return End::At(ends + 1);
         }
-        previous = *byte;
+        at = ends + 1;
+        line = Some(at);
     }
     End::NotYet
 }
@@ -172,12 +180,16 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
     if head.len() > limits.header_bytes {
         return Err(Denial::new(Reason::HeadersTooLarge));
     }
-    let mut lines =
-        head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let (target, version) = check_request_line(lines.next().unwrap_or_default(), limits)?;
+    let (line, mut rest) = first_line(head);
+    let (target, version) = check_request_line(line, limits)?;
     let mut seen = Seen::default();
-    for line in lines.take_while(|line| !line.is_empty()) {
+    loop {
+        let (line, more) = first_line(rest);
+        if line.is_empty() {
+            break;
+        }
         seen.field(line)?;
+        rest = more;
     }
     seen.finish(version)?;
     if !target.starts_with(b"/") {
@@ -186,6 +198,13 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
         Target::parse(target, host).map_err(|fault| Denial::malformed(fault.to_string()))?;
     }
     Ok(())
+}
+
+/// The first line, without its end, and what comes after it.
+fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr(b'\n', text).unwrap_or(text.len());
+    let (line, rest) = text.split_at_checked(end).unwrap_or((text, b""));
+    (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,13 +217,10 @@ fn check_request_line<'h>(
     line: &'h [u8],
     limits: &HeadLimits,
 ) -> Result<(&'h [u8], HttpVersion), Denial> {
-    let mut parts = line.split(|b| *b == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let Some((method, target, version)) = three_words(line) else {
         return Err(Denial::malformed("the request line is not method, target and version"));
     };
-    if method.is_empty() || method.len() > 32 || !method.iter().all(|b| is_tchar(*b)) {
+    if method.is_empty() || method.len() > 32 || !is_token(method) {
         return Err(Denial::malformed("the method is not a token"));
     }
     if method == b"CONNECT" {
@@ -226,6 +242,15 @@ fn check_request_line<'h>(
     }
 }
 
+/// What one space and another stand between.
+fn three_words(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut spaces = memchr_iter(b' ', line);
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else {
+        return None;
+    };
+    Some((line.get(..first)?, line.get(first + 1..second)?, line.get(second + 1..)?))
+}
+
 #[derive(Default)]
 struct Seen<'h> {
     fields: usize,
@@ -235,22 +260,35 @@ struct Seen<'h> {
     codings: usize,
 }
 
+/// The lengths of the names that matter here.
+const HOST: usize = "host".len();
+const CONTENT_LENGTH: usize = "content-length".len();
+const TRANSFER_ENCODING: usize = "transfer-encoding".len();
+
 impl<'h> Seen<'h> {
     fn field(&mut self, line: &'h [u8]) -> Result<(), Denial> {
         self.fields += 1;
         if self.fields > MAX_FIELDS {
             return Err(Denial::new(Reason::HeadersTooLarge));
         }
-        let colon = line.iter().position(|b| *b == b':');
-        let Some((name, rest)) = colon.and_then(|at| line.split_at_checked(at)) else {
-            return Err(Denial::malformed("a header line has no colon"));
+        // A name ends where its letters do.
+        let length = line.iter().take_while(|b| is_tchar(**b)).count();
+        let (name, rest) = line.split_at_checked(length).unwrap_or_default();
+        let value = match rest {
+            [b':', value @ ..] if !name.is_empty() => value,
+            _ if !line.contains(&b':') => {
+                return Err(Denial::malformed("a header line has no colon"));
+            }
+            _ => {
+                let fault = "a header name is not a token, or a line is folded";
+                return Err(Denial::malformed(fault));
+            }
         };
-        if name.is_empty() || !name.iter().all(|b| is_tchar(*b)) {
-            return Err(Denial::malformed("a header name is not a token, or a line is folded"));
-        }
-        let value = rest.get(1..).unwrap_or_default();
-        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        if has_control(value) {
             return Err(Denial::malformed("a header value holds a control character"));
+        }
+        if !matches!(name.len(), HOST | CONTENT_LENGTH | TRANSFER_ENCODING) {
+            return Ok(());
         }
         let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"host") {

@@ -1,16 +1,19 @@
 //! What is taken from and added to the fields of a request on its way up.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, TE, UPGRADE,
+};
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use memchr::memchr2;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{ErrorType, OrErr};
+use pingora::{Error, ErrorType, OrErr};
+use smallvec::SmallVec;
 
 use super::peers::AuthorizationPolicy;
+use super::trace::traceparent;
 use crate::api::SESSION_COOKIE;
 use crate::policy::Permit;
 
@@ -19,33 +22,6 @@ use crate::policy::Permit;
 pub(crate) struct Origin {
     pub(crate) address: IpAddr,
     pub(crate) tls: bool,
-}
-
-/// Ids that tell requests apart: a random beginning for the process, then a count.
-pub(crate) struct RequestIds {
-    start: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    pub(crate) fn new(start: u64) -> Self {
-        RequestIds { start, count: AtomicU64::new(0) }
-    }
-
-    /// A new one: 32 hexadecimal digits.
-    pub(crate) fn next(&self) -> Arc<str> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{:016x}{count:016x}", self.start).into()
-    }
-}
-
-/// The client's own request id, if it is a sane one.
-pub(crate) fn client_request_id(request: &RequestHeader) -> Option<&str> {
-    let mut ids = request.headers.get_all("x-request-id").iter();
-    let id = ids.next()?.to_str().ok()?;
-    let sane = (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-    (sane && ids.next().is_none()).then_some(id)
 }
 
 /// Prepares the fields for the upstream. `request` is Pingora's sanitised copy.
@@ -77,23 +53,28 @@ pub(crate) fn prepare(
         }
     }
     if let Some(principal) = permit.principal() {
-        let token = principal.token();
-        request.insert_header("X-Portcullis-Client-Id", token.client_id().to_string())?;
-        request.insert_header("X-Portcullis-Account", token.account().as_str())?;
-        request.insert_header("X-Portcullis-Scope", principal.scope_text())?;
-        request.insert_header("X-Portcullis-Jti", token.jti().to_string())?;
+        let Some(identity) = principal.identity() else {
+            let fault = "what the token says fits no field";
+            return Error::e_explain(ErrorType::InternalError, fault);
+        };
+        request.insert_header("X-Portcullis-Client-Id", identity.client_id.clone())?;
+        request.insert_header("X-Portcullis-Account", identity.account.clone())?;
+        request.insert_header("X-Portcullis-Scope", identity.scope.clone())?;
+        request.insert_header("X-Portcullis-Jti", identity.jti.clone())?;
     }
     request.insert_header("X-Request-Id", request_id)?;
     request.insert_header("traceparent", traceparent(client, request_id))?;
-    let chain = match request.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()) {
-        Some(before) => format!("{before}, {}", origin.address),
-        None => origin.address.to_string(),
+    // Of who is not believed, nothing of the kind is left.
+    let said = |request: &RequestHeader, name| {
+        believed.then(|| request.headers.get(name).cloned()).flatten()
     };
-    request.insert_header("X-Forwarded-For", chain)?;
-    if !request.headers.contains_key("x-forwarded-proto") {
-        request.insert_header("X-Forwarded-Proto", if origin.tls { "https" } else { "http" })?;
+    let before = said(request, &X_FORWARDED_FOR);
+    request.insert_header("X-Forwarded-For", chain(before.as_ref(), origin.address)?)?;
+    if said(request, &X_FORWARDED_PROTO).is_none() {
+        let scheme = HeaderValue::from_static(if origin.tls { "https" } else { "http" });
+        request.insert_header("X-Forwarded-Proto", scheme)?;
     }
-    if !request.headers.contains_key("x-forwarded-host")
+    if said(request, &X_FORWARDED_HOST).is_none()
         && let Some(host) = request.headers.get(HOST).cloned()
     {
         request.insert_header("X-Forwarded-Host", host)?;
@@ -105,13 +86,27 @@ pub(crate) fn prepare(
             .any(|c| c.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     if wants_trailers && !request.headers.contains_key(CONNECTION) {
-        request.insert_header(TE, "trailers")?;
+        request.insert_header(TE, HeaderValue::from_static("trailers"))?;
         // HTTP/2 knows no Connection (RFC 9113 section 8.2.2).
         if request.version != http::Version::HTTP_2 {
-            request.insert_header(CONNECTION, "TE")?;
+            request.insert_header(CONNECTION, HeaderValue::from_static("TE"))?;
         }
     }
     Ok(())
+}
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Who the request passed through before, and who sent it here.
+fn chain(before: Option<&HeaderValue>, address: IpAddr) -> pingora::Result<HeaderValue> {
+    let chain = match before.and_then(|value| value.to_str().ok()) {
+        Some(before) => format!("{before}, {address}"),
+        None => address.to_string(),
+    };
+    HeaderValue::try_from(chain)
+        .or_err(ErrorType::InternalError, "X-Forwarded-For is no header value")
 }
 
 /// Browsers know no ports: whoever is signed in to the console sends its cookie
@@ -119,6 +114,9 @@ pub(crate) fn prepare(
 fn strip_session(request: &mut RequestHeader) -> pingora::Result<()> {
     let is_session =
         |pair: &str| pair.split('=').next().unwrap_or_default().trim() == SESSION_COOKIE;
+    if !request.headers.contains_key(COOKIE) {
+        return Ok(());
+    }
     let fields: Vec<HeaderValue> = request.headers.get_all(COOKIE).iter().cloned().collect();
     if !fields.iter().any(|f| String::from_utf8_lossy(f.as_bytes()).split(';').any(is_session)) {
         return Ok(());
@@ -152,18 +150,23 @@ const FRAMING: [&str; 10] = [
 /// The names of fields that must not go up: ours in any spelling, other
 /// spellings of framing fields, and what says where the client is, unless a
 /// trusted proxy said so.
-fn unwanted(request: &RequestHeader, believed: bool) -> Vec<http::HeaderName> {
-    let unwanted = |name: &&http::HeaderName| {
+fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]> {
+    let unwanted = |name: &&HeaderName| {
         let name = name.as_str();
+        if !is_respelled(name) {
+            return is_ours(name) || (!believed && tells_origin(name));
+        }
         let plain = plain(name);
-        let spelled_otherwise = plain != name;
-        plain.starts_with("x-portcullis-")
-            || plain == "x-portcullis"
-            || (spelled_otherwise && FRAMING.contains(&plain.as_str()))
-            || (tells_origin(&plain) && (spelled_otherwise || !believed))
-            || (spelled_otherwise && matches!(plain.as_str(), "x-request-id" | "traceparent"))
+        is_ours(&plain)
+            || FRAMING.contains(&plain.as_str())
+            || tells_origin(&plain)
+            || matches!(plain.as_str(), "x-request-id" | "traceparent")
     };
     request.headers.keys().filter(unwanted).cloned().collect()
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix("x-portcullis").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn tells_origin(name: &str) -> bool {
@@ -176,53 +179,9 @@ fn plain(name: &str) -> String {
     name.replace(['_', '.'], "-")
 }
 
-/// The client's trace with our own span, or a new trace (W3C Trace Context).
-fn traceparent(client: &RequestHeader, request_id: &str) -> String {
-    let mut given = client.headers.get_all("traceparent").iter();
-    let first = given.next().and_then(|v| v.to_str().ok());
-    let fresh = || {
-        let id: String = request_id.bytes().filter(u8::is_ascii_hexdigit).map(char::from).collect();
-        let id = id.to_ascii_lowercase();
-        (
-            if id.len() == 32 && id.bytes().any(|b| b != b'0') { id } else { hash128(request_id) },
-            "00",
-        )
-    };
-    let (trace, flags) = match (first.and_then(parse_traceparent), given.next()) {
-        (Some((trace, flags)), None) => (trace.to_owned(), flags),
-        _ => fresh(),
-    };
-    let span = hash128(request_id);
-    format!("00-{trace}-{}-{flags}", span.get(..16).unwrap_or("0000000000000001"))
-}
-
-fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let real = |text: &str| text.bytes().any(|b| b != b'0');
-    let fits = hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && real(trace)
-        && hex(span, 16)
-        && real(span)
-        && hex(flags, 2)
-        && (version != "00" || parts.next().is_none());
-    fits.then_some((trace, flags))
-}
-
-/// 32 hexadecimal digits that depend on the text (FNV-1a, twice).
-fn hash128(text: &str) -> String {
-    let fnv = |seed: u64| {
-        text.bytes()
-            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-            | 1
-    };
-    format!("{:016x}{:016x}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x9e37_79b9_7f4a_7c15))
+/// Whether [`plain`] would change it; hardly ever.
+fn is_respelled(name: &str) -> bool {
+    memchr2(b'_', b'.', name.as_bytes()).is_some()
 }
 
 /// Fields by which an upstream may be told to do something else than what was
@@ -239,10 +198,12 @@ const OVERRIDES: [&str; 7] = [
 
 /// The field of a request that would undo what was judged, in any spelling.
 pub(crate) fn override_field(request: &RequestHeader) -> Option<&str> {
-    let names = request.headers.keys().map(http::HeaderName::as_str);
-    names
-        .filter(|name| name.starts_with('x'))
-        .find(|name| OVERRIDES.contains(&plain(name).as_str()))
+    let undoes = |name: &str| match is_respelled(name) {
+        false => OVERRIDES.contains(&name),
+        true => OVERRIDES.contains(&plain(name).as_str()),
+    };
+    let names = request.headers.keys().map(HeaderName::as_str);
+    names.filter(|name| name.starts_with('x')).find(|name| undoes(name))
 }
 
 /// Whether a response ends with its head.
@@ -255,7 +216,25 @@ pub(crate) fn ends_with_head(request: &RequestHeader, response: &ResponseHeader)
 /// Fields of the upstream's connection say nothing about the client's (RFC
 /// 9110 section 7.6.1). Pingora sets its own Connection and framing.
 pub(crate) fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    let nominated: Vec<String> = response
+    if response.headers.contains_key(CONNECTION) {
+        for name in nominated(response) {
+            response.remove_header(name.as_str());
+        }
+    }
+    for name in &HOP_BY_HOP {
+        response.remove_header(name);
+    }
+}
+
+static HOP_BY_HOP: [HeaderName; 4] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    UPGRADE,
+];
+
+fn nominated(response: &ResponseHeader) -> Vec<String> {
+    response
         .headers
         .get_all(CONNECTION)
         .iter()
@@ -265,13 +244,7 @@ pub(crate) fn strip_hop_by_hop(response: &mut ResponseHeader) {
         .filter(|name| {
             !matches!(name.as_str(), "" | "close" | "transfer-encoding" | "content-length")
         })
-        .collect();
-    for name in nominated {
-        response.remove_header(name.as_str());
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "upgrade"] {
-        response.remove_header(name);
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -322,27 +295,5 @@ mod tests {
         let left: Vec<&str> =
             request.headers.get_all(COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
         assert_eq!(left, ["a=1; b=2", "c=3"]);
-    }
-
-    #[test]
-    fn request_ids_and_traces() {
-        assert_eq!(client_request_id(&request(&[("X-Request-Id", "a-1")])), Some("a-1"));
-        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
-            assert_eq!(client_request_id(&request(&[("X-Request-Id", bad)])), None, "{bad}");
-        }
-        let twice = request(&[("X-Request-Id", "a"), ("X-Request-Id", "b")]);
-        assert_eq!(client_request_id(&twice), None);
-        let ids = RequestIds::new(0xabc);
-        let (one, two) = (ids.next(), ids.next());
-        assert!(one != two && one.len() == 32);
-        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let kept = traceparent(&request(&[("traceparent", trace)]), &one);
-        assert!(kept.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && kept.ends_with("-01"));
-        assert_ne!(kept, trace, "the span is ours");
-        for bad in ["", "00-0-0-0", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
-            let fresh = traceparent(&request(&[("traceparent", bad)]), &one);
-            assert!(parse_traceparent(&fresh).is_some(), "{fresh}");
-        }
-        assert!(parse_traceparent(&traceparent(&request(&[]), "not-hex")).is_some());
     }
 }

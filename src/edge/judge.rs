@@ -17,7 +17,8 @@ use super::proxy::Gateway;
 use super::stage::{Passage, RequestContext, Ticket};
 use crate::domain::UnixTime;
 use crate::policy::{
-    Body, Decision, Denial, Ground, Permit, Reason, RequestFacts, Snapshot, Target, decide,
+    Body, Decision, Denial, Ground, OwnedTarget, PathFault, Permit, Reason, RequestFacts, Snapshot,
+    Target, decide,
 };
 use crate::revocation::{Refusal, Stake, Standing, StreamGuard};
 use crate::token::{Authorization, VerifiedToken};
@@ -28,11 +29,16 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
+        target: Result<OwnedTarget, PathFault>,
     ) -> pingora::Result<Result<Passage, Denial>> {
         if let Some(field) = override_field(session.req_header()) {
             let denial = Denial::malformed(format!("the field {field} could undo what was judged"));
             return Ok(Err(denial));
         }
+        let target = match target {
+            Ok(target) => target,
+            Err(fault) => return Ok(Err(Denial::malformed(fault.to_string()))),
+        };
         let mut held = None;
         loop {
             let body = match &held {
@@ -43,7 +49,7 @@ impl Gateway {
                 Some(Held::Keys(keys)) => Body::Keys(keys),
             };
             let world = self.context.world.load();
-            match self.judge(&world, session, body) {
+            match self.judge(&world, session, target.get(), body) {
                 Decision::Allow(permit) => match self.admit(permit, &world, session, ctx) {
                     Admission::Passage(passage) => return Ok(Ok(passage)),
                     Admission::Denied(denial) => return Ok(Err(denial)),
@@ -64,13 +70,15 @@ impl Gateway {
     }
 
     /// Judges the request as it stands in the session.
-    fn judge(&self, world: &Snapshot, session: &Session, body: Body<'_>) -> Decision {
+    fn judge(
+        &self,
+        world: &Snapshot,
+        session: &Session,
+        target: Target<'_>,
+        body: Body<'_>,
+    ) -> Decision {
         let request = session.req_header();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
-        let target = match Target::parse(request.raw_path(), host) {
-            Ok(target) => target,
-            Err(fault) => return Decision::Deny(Denial::malformed(fault.to_string())),
-        };
         let fields = request.headers.get_all(header::AUTHORIZATION).iter();
         let facts = RequestFacts {
             method: request.method.as_str(),
@@ -166,8 +174,8 @@ impl Gateway {
         if !principal.is_of(&standing) || !Arc::ptr_eq(world, &now_in_force) {
             return Err(Unregistered::Changed);
         }
-        let under_way = memory.streams.count_of(token.client_id());
-        if principal.concurrency().is_some_and(|most| under_way > most as usize) {
+        let under_way = || memory.streams.count_of(token.client_id());
+        if principal.concurrency().is_some_and(|most| under_way() > most as usize) {
             return Err(Unregistered::Limited(None));
         }
         if let Some(rate) = principal.rate() {

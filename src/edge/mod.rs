@@ -29,6 +29,7 @@ mod server;
 mod settings;
 mod stage;
 mod tls;
+mod trace;
 mod tunnel;
 mod wire;
 

@@ -16,7 +16,7 @@ use pingora::{Error, ErrorType};
 
 use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
-use super::headers::{RequestIds, client_request_id, ends_with_head, prepare, strip_hop_by_hop};
+use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
 use super::http2_head;
 use super::loan;
 use super::patience::Turn;
@@ -24,6 +24,7 @@ use super::reject::Reply;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
 use super::tls;
+use super::trace::{RequestIds, client_request_id};
 use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
 
@@ -78,7 +79,7 @@ impl ProxyHttp for Gateway {
         if let Some(ticket) = &ctx.ticket {
             let _ = ticket.request_id.set(Arc::clone(&ctx.request_id));
         }
-        ctx.method = request.method.as_str().to_owned();
+        ctx.method = Some(request.method.clone());
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
         let is_http2 = request.version == http::Version::HTTP_2;
         // HTTP/1.1 was looked at before Pingora saw it.
@@ -87,14 +88,14 @@ impl ProxyHttp for Gateway {
         let is_misdirected =
             bound.is_some_and(|names| !host.is_some_and(|host| tls::covers(names, host)));
         let target = Target::parse(request.raw_path(), host);
-        ctx.path = match &target {
-            Ok(target) => target.path().as_str().to_owned(),
-            Err(_) => {
-                let raw = String::from_utf8_lossy(request.raw_path());
-                raw.split('?').next().unwrap_or_default().to_owned()
-            }
-        };
-        let endpoint = target.ok().and_then(|t| settings.mount.endpoint(t.path().as_str()));
+        if target.is_err() {
+            let raw = String::from_utf8_lossy(request.raw_path());
+            raw.split('?').next().unwrap_or_default().clone_into(&mut ctx.odd_path);
+        }
+        let endpoint =
+            target.as_ref().ok().and_then(|t| settings.mount.endpoint(t.path().as_str()));
+        let target = target.map(|target| target.to_owned());
+        ctx.target = target.as_ref().ok().cloned();
         drop(settings);
         if let Some(denial) = fault {
             self.deny(denial, session, ctx).await?;
@@ -112,7 +113,7 @@ impl ProxyHttp for Gateway {
         }
         let judged = match self.refuse_the_crowd() {
             Some(denial) => Err(denial),
-            None => self.pass(session, ctx).await?,
+            None => self.pass(session, ctx, target).await?,
         };
         match judged {
             Ok(passage) => {
@@ -328,7 +329,7 @@ impl ProxyHttp for Gateway {
                 _ => ("", ""),
             };
             tracing::warn!(
-                request_id = %ctx.request_id, path = %ctx.path, upstream, kind, side, cause, "{}",
+                request_id = %ctx.request_id, path = %ctx.path(), upstream, kind, side, cause, "{}",
                 failure.word
             );
         }

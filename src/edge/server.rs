@@ -15,15 +15,16 @@ use tokio::task::JoinSet;
 
 use super::connection::{Arrival, Client, serve};
 use super::handshake::Handshakes;
-use super::headers::{Origin, RequestIds};
+use super::headers::Origin;
 use super::http2;
 use super::peers::watch_all;
 use super::proxy::Gateway;
 use super::seat::{Seat, Seats};
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
+use super::trace::RequestIds;
 use super::wire::{Wire, prepare};
-use crate::metrics::{AccessLog, Metrics};
+use crate::metrics::{AccessLog, Meters, Metrics};
 use crate::service::Context;
 
 /// The data plane.
@@ -63,7 +64,7 @@ impl DataPlane {
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
-            reporter: Arc::new(Reporter { metrics, log }),
+            reporter: Arc::new(Reporter { metrics, meters: Meters::default(), log }),
             ids: Arc::new(RequestIds::new(id_start)),
             stop: stop.subscribe(),
         };

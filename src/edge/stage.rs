@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
 use smallvec::SmallVec;
 
 use super::connection::Arrival;
@@ -16,13 +17,14 @@ use super::patience::{Patience, Turn};
 use super::peers::{Address, Upstream};
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
-use crate::metrics::{AccessLog, AccessRecord, Metrics, NO_ROUTE, method_label};
-use crate::policy::{Denial, Permit};
+use crate::metrics::{AccessLog, AccessRecord, Meters, Metrics, NO_ROUTE};
+use crate::policy::{Denial, OwnedTarget, Permit, Principal};
 use crate::revocation::{CutSlot, StreamGuard};
 
 /// Where reports go.
 pub(crate) struct Reporter {
     pub(crate) metrics: Metrics,
+    pub(crate) meters: Meters,
     pub(crate) log: Arc<AccessLog>,
 }
 
@@ -114,8 +116,11 @@ pub(crate) struct RequestContext {
     reporter: Arc<Reporter>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) request_id: Arc<str>,
-    pub(crate) method: String,
-    pub(crate) path: String,
+    pub(crate) method: Option<Method>,
+    /// What was asked for, once it was read …
+    pub(crate) target: Option<OwnedTarget>,
+    /// … or the path of what could not be.
+    pub(crate) odd_path: String,
     pub(crate) began: Instant,
     pub(crate) began_at: UnixTime,
     pub(crate) stage: Stage,
@@ -139,8 +144,9 @@ impl RequestContext {
             reporter,
             ticket: TICKET.try_with(Cell::take).ok().flatten(),
             request_id: Arc::from(""),
-            method: String::new(),
-            path: String::new(),
+            method: None,
+            target: None,
+            odd_path: String::new(),
             began: Instant::now(),
             began_at: now,
             stage: Stage::Unjudged,
@@ -163,6 +169,12 @@ impl RequestContext {
         {
             ticket.wind_up(passage.upstream.patience, Turn::Client);
         }
+    }
+
+    /// The path, without the query.
+    pub(crate) fn path(&self) -> &str {
+        let read = self.target.as_ref().map(|target| target.get().path().as_str());
+        read.unwrap_or(&self.odd_path)
     }
 
     fn report(&self) {
@@ -199,14 +211,11 @@ impl RequestContext {
             (None, None, None) => 499,
         };
         let took = self.began.elapsed().as_secs_f64();
-        let mut code = [0; 3];
-        metrics
-            .requests
-            .with_label_values(&[route, method_label(&self.method), digits(status, &mut code)])
-            .inc();
-        metrics.request_duration.with_label_values(&[route]).observe(took);
+        let method = self.method.as_ref().map_or("", Method::as_str);
+        let meters = self.reporter.meters.of(metrics, route);
+        meters.request(method, status, took);
         if decision != "local" {
-            metrics.decisions.with_label_values(&[route, decision, denied]).inc();
+            meters.decision(decision, denied);
         }
         let (principal, upstream) = match &self.stage {
             Stage::Permitted(passage) => (passage.permit.principal(), Some(&passage.upstream)),
@@ -217,26 +226,29 @@ impl RequestContext {
             (upstream, &self.stage)
         {
             let spent = asked.elapsed().as_secs_f64();
-            metrics.upstream_duration.with_label_values(&[upstream.name.as_str()]).observe(spent);
+            let name = upstream.name.as_str();
+            let meter = || metrics.upstream_duration.with_label_values(&[name]);
+            upstream.meter.get_or_init(meter).observe(spent);
         }
         let served = self.client.as_ref();
         let turn = self.ticket.as_ref().and_then(|ticket| ticket.patience.ran_out_on());
         if let (Some(Turn::Upstream), Stage::Permitted(passage)) = (turn, &self.stage) {
             passage.was_silent();
         }
+        let served_id = served.map(|client| client.client_id.to_string());
+        let identity = principal.and_then(Principal::identity);
         self.reporter.log.write(&AccessRecord {
             ts: self.began_at.to_millis_text(),
             request_id: &self.request_id,
             route,
-            method: &self.method,
-            path: &self.path,
+            method,
+            path: self.path(),
             status,
             decision,
             reason,
-            client_id: principal
-                .map(|p| p.token().client_id())
-                .or(served.map(|client| client.client_id))
-                .map(|client| client.to_string()),
+            client_id: identity
+                .and_then(|identity| identity.client_id.to_str().ok())
+                .or(served_id.as_deref()),
             account: principal
                 .map(|p| p.token().account())
                 .or(served.map(|client| &client.account))
@@ -247,16 +259,6 @@ impl RequestContext {
             bytes_out: self.bytes_out,
         });
     }
-}
-
-/// A status in decimal, without asking the heap.
-fn digits(status: u16, buffer: &mut [u8; 3]) -> &str {
-    let mut left = status;
-    for digit in buffer.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
-        left /= 10;
-    }
-    std::str::from_utf8(buffer).unwrap_or("000")
 }
 
 impl Drop for RequestContext {

@@ -13,7 +13,8 @@ use prometheus::IntCounter;
 use serde::Serialize;
 
 /// What a line says. Never a token, a secret or a query.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Serialize))]
 pub struct AccessRecord<'a> {
     /// When the request began, RFC 3339.
     pub ts: String,
@@ -32,7 +33,7 @@ pub struct AccessRecord<'a> {
     /// The word that says why it was denied, cut or failed; else empty.
     pub reason: &'a str,
     /// Whose token it was.
-    pub client_id: Option<String>,
+    pub client_id: Option<&'a str>,
     /// Of which account.
     pub account: Option<&'a str>,
     /// Where it went.
@@ -89,8 +90,7 @@ impl AccessLog {
 
     /// Writes a line, or counts it as lost.
     pub fn write(&self, record: &AccessRecord<'_>) {
-        let Ok(mut line) = serde_json::to_vec(record) else { return };
-        line.push(b'\n');
+        let line = line_of(record);
         let mut lines = self.waiting.lines.lock();
         if lines.bytes.len() + line.len() > MOST_WAITING {
             self.lost.inc();
@@ -120,6 +120,52 @@ impl AccessLog {
         }
         let _ = writer.join();
     }
+}
+
+/// As serde would write it, in a fifth of the instructions: nearly every text
+/// stands in JSON as it is, which can be seen of many bytes at a time.
+fn line_of(record: &AccessRecord<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(512);
+    text(&mut line, "{\"ts\":", &record.ts);
+    text(&mut line, ",\"request_id\":", record.request_id);
+    text(&mut line, ",\"route\":", record.route);
+    text(&mut line, ",\"method\":", record.method);
+    text(&mut line, ",\"path\":", record.path);
+    value(&mut line, ",\"status\":", &record.status);
+    text(&mut line, ",\"decision\":", record.decision);
+    text(&mut line, ",\"reason\":", record.reason);
+    optional(&mut line, ",\"client_id\":", record.client_id);
+    optional(&mut line, ",\"account\":", record.account);
+    optional(&mut line, ",\"upstream\":", record.upstream);
+    value(&mut line, ",\"duration_ms\":", &record.duration_ms);
+    value(&mut line, ",\"bytes_in\":", &record.bytes_in);
+    value(&mut line, ",\"bytes_out\":", &record.bytes_out);
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+fn text(line: &mut Vec<u8>, key: &str, text: &str) {
+    let is_escaped = |b: u8| (b < 0x20) | (b == b'"') | (b == b'\\');
+    if text.bytes().fold(false, |found, b| found | is_escaped(b)) {
+        return value(line, key, text);
+    }
+    line.extend_from_slice(key.as_bytes());
+    line.push(b'"');
+    line.extend_from_slice(text.as_bytes());
+    line.push(b'"');
+}
+
+fn optional(line: &mut Vec<u8>, key: &str, given: Option<&str>) {
+    match given {
+        Some(given) => text(line, key, given),
+        None => value(line, key, &()),
+    }
+}
+
+fn value(line: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) {
+    line.extend_from_slice(key.as_bytes());
+    // Neither memory nor a number or text fails to take it.
+    let _ = serde_json::to_writer(line, value);
 }
 
 impl Waiting {
@@ -179,6 +225,34 @@ mod tests {
             duration_ms: 0.1,
             bytes_in: 0,
             bytes_out: 0,
+        }
+    }
+
+    #[test]
+    fn a_line_is_what_serde_makes_of_it() {
+        let texts =
+            ["", "a", "\"", "\\", "\n\t\u{1}", "é\u{7f}\u{2028}/", "long enough for a vector \""];
+        let numbers = [0.0, 0.1, 12.0, 1234.567, 1e21, f64::NAN];
+        for (at, odd) in texts.into_iter().enumerate() {
+            for duration_ms in numbers {
+                let path = format!("/{}{odd}", "a".repeat(at * 7));
+                let record = AccessRecord {
+                    ts: odd.into(),
+                    request_id: odd,
+                    route: odd,
+                    method: odd,
+                    reason: odd,
+                    client_id: (at % 2 == 0).then_some(odd),
+                    account: (at % 3 == 0).then_some(odd),
+                    upstream: Some(odd),
+                    duration_ms,
+                    bytes_in: u64::MAX,
+                    bytes_out: at as u64,
+                    ..record(&path)
+                };
+                let line = String::from_utf8(line_of(&record)).unwrap();
+                assert_eq!(line, serde_json::to_string(&record).unwrap() + "\n");
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod live;
+mod meters;
 mod store;
 
 use std::sync::OnceLock;
@@ -18,6 +19,7 @@ use crate::revocation::CutReason;
 
 pub use access_log::{AccessLog, AccessRecord};
 pub use live::{Live, Series};
+pub use meters::{Meters, RouteMeters};
 pub use store::{MeteredObserver, MeteredStore};
 
 /// The label of what no route is about.

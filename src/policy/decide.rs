@@ -79,12 +79,19 @@ fn try_judge(
         principal,
         access: Arc::clone(access),
         host: request.host.map(Into::into),
-        method: request.method.into(),
+        method: word(request.method),
         target: Arc::clone(&target),
         armed,
     };
     let route = Arc::clone(route);
     Ok(Verdict::Permit(Permit { route, ground: Some(Arc::new(ground)), target }))
+}
+
+/// A method to keep: nearly all requests have one of these.
+fn word(method: &str) -> Cow<'static, str> {
+    const USUAL: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+    let usual = USUAL.into_iter().find(|usual| *usual == method);
+    usual.map_or_else(|| method.to_owned().into(), Cow::Borrowed)
 }
 
 fn find_route<'w>(
@@ -127,46 +134,40 @@ fn authenticate(
         Authorization::Malformed => return Err(Denial::new(Reason::TokenMalformed)),
         Authorization::Bearer(token) => token,
     };
-    let known = world.cache.get(token.as_str());
-    let verified = match &known {
+    let told = |t: &VerifiedToken| format!("{} of client {}", t.jti(), t.client_id());
+    let known = match world.cache.get(token.as_str()) {
         Some(principal) => {
             let live = principal.token().live_at(now, world.expect.clock_skew);
-            live.map_err(|error| Denial::new(reason_of(error)).of(principal))?;
-            None
+            live.map_err(|error| Denial::new(reason_of(error)).of(&principal))?;
+            principal
         }
-        None => Some(check_signature(world, token, now)?),
+        None => {
+            let verified = check_signature(world, token, now)?;
+            // Remembered before it is known to count: whoever knocks with what was
+            // revoked should not cost a signature each time.
+            match revoked.standing(verified.client_id()) {
+                Some(standing) => world.remember(token, verified, &standing),
+                None => {
+                    trace.step("token", || told(&verified));
+                    return Err(Denial::new(Reason::Revoked));
+                }
+            }
+        }
     };
-    trace.step("token", || {
-        let token = verified.as_ref().or(known.as_ref().map(Principal::token));
-        token.map_or_else(String::new, |t| format!("{} of client {}", t.jti(), t.client_id()))
-    });
-    let checked = match (&verified, &known) {
-        (Some(token), _) => revoked.check(token, now),
-        (None, Some(principal)) => revoked.check(principal.token(), now),
-        (None, None) => Err(Refusal::Revoked),
-    };
-    let standing = checked.map_err(|refusal| {
-        let denial = Denial::new(match refusal {
+    trace.step("token", || told(known.token()));
+    let standing = revoked.check(known.token(), now).map_err(|refusal| {
+        let reason = match refusal {
             Refusal::Revoked => Reason::Revoked,
             Refusal::Suspended => Reason::Suspended,
             Refusal::Expired => Reason::Expired,
-        });
-        match &known {
-            Some(principal) => denial.of(principal),
-            None => denial,
-        }
+        };
+        Denial::new(reason).of(&known)
     })?;
     trace.step("revocation", || "neither the token nor its credential is revoked".to_owned());
-    match (verified, known) {
-        (None, Some(principal)) if principal.is_of(&standing) => Ok(principal),
-        (verified, known) => {
-            let checked = verified.or_else(|| known.map(|principal| principal.token().clone()));
-            let checked = checked.ok_or_else(|| Denial::new(Reason::Revoked))?;
-            let principal = world.principal(checked, &standing);
-            world.cache.insert(token.as_str(), principal.clone(), principal.bytes());
-            Ok(principal)
-        }
+    if known.is_of(&standing) {
+        return Ok(known);
     }
+    Ok(world.remember(token, known.token().clone(), &standing))
 }
 
 fn check_signature(

@@ -1,5 +1,6 @@
 //! What judging yields. Only a [`Permit`] opens the door to an upstream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub struct Ground {
     pub(super) access: Arc<Access>,
     /// What finds its route again in another world.
     pub(super) host: Option<Box<str>>,
-    pub(super) method: Box<str>,
+    pub(super) method: Cow<'static, str>,
     pub(super) target: Arc<str>,
     pub(super) armed: Vec<(RoleId, UnixTime)>,
 }

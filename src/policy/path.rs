@@ -6,13 +6,32 @@
 //! ASCII. What is left has one reading.
 
 use std::fmt;
+use std::sync::Arc;
+
+use memchr::{memchr, memchr2};
 
 /// A path (RFC 3986 section 3.3) with one reading, raw as the client sent it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CanonicalPath<'a>(&'a str);
 
 /// What stands between the slashes of a path.
-pub(super) type Segments<'a> = std::str::Split<'a, char>;
+#[derive(Clone, Debug)]
+pub struct Segments<'a>(Option<&'a str>);
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.0?;
+        let slash = memchr(b'/', rest.as_bytes());
+        let Some((segment, tail)) = slash.and_then(|at| rest.split_at_checked(at)) else {
+            self.0 = None;
+            return Some(rest);
+        };
+        self.0 = tail.get(1..);
+        Some(segment)
+    }
+}
 
 /// A request target in origin form: path and query, raw.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +39,21 @@ pub struct Target<'a> {
     raw: &'a str,
     path: CanonicalPath<'a>,
     query: Option<&'a str>,
+}
+
+/// A [`Target`] that was read once and is kept beyond the bytes it came in.
+#[derive(Clone, Debug)]
+pub struct OwnedTarget {
+    raw: Arc<str>,
+    path: usize,
+}
+
+impl OwnedTarget {
+    /// As it was when it was read.
+    pub fn get(&self) -> Target<'_> {
+        let (path, query) = self.raw.split_at_checked(self.path).unwrap_or((&self.raw, ""));
+        Target { raw: &self.raw, path: CanonicalPath(path), query: query.get(1..) }
+    }
 }
 
 /// Why a target was refused.
@@ -68,16 +102,18 @@ impl<'a> Target<'a> {
     /// # Errors
     /// When it could be read in two ways.
     pub fn parse(raw: &'a [u8], host: Option<&str>) -> Result<Self, PathFault> {
-        if raw.iter().any(|b| !b.is_ascii_graphic()) {
+        // All bytes are looked at, so that the compiler can take many at a time.
+        if raw.iter().fold(false, |stray, b| stray | !b.is_ascii_graphic()) {
             return Err(PathFault::RawByte);
         }
         let text = std::str::from_utf8(raw).map_err(|_| PathFault::RawByte)?;
-        if text.contains('#') {
+        if memchr(b'#', raw).is_some() {
             return Err(PathFault::Fragment);
         }
         let text = if text.starts_with('/') { text } else { strip_authority(text, host)? };
-        let (path, query) = match text.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let mark = memchr(b'?', text.as_bytes());
+        let (path, query) = match mark.and_then(|at| text.split_at_checked(at)) {
+            Some((path, query)) => (path, query.get(1..)),
             None => (text, None),
         };
         Ok(Target { raw: text, path: CanonicalPath::parse(path)?, query })
@@ -86,6 +122,11 @@ impl<'a> Target<'a> {
     /// Path and query in origin form: what is forwarded.
     pub fn as_str(&self) -> &'a str {
         self.raw
+    }
+
+    /// A copy to keep.
+    pub fn to_owned(&self) -> OwnedTarget {
+        OwnedTarget { raw: self.raw.into(), path: self.path.0.len() }
     }
 
     /// The path.
@@ -123,9 +164,9 @@ impl<'a> CanonicalPath<'a> {
     /// When it could be read in two ways.
     pub fn parse(path: &'a str) -> Result<Self, PathFault> {
         let segments = path.strip_prefix('/').ok_or(PathFault::NotOriginForm)?;
-        let mut rest = segments.split('/').peekable();
+        let mut rest = Segments(Some(segments));
         while let Some(segment) = rest.next() {
-            if segment.is_empty() && rest.peek().is_some() {
+            if segment.is_empty() && rest.0.is_some() {
                 return Err(PathFault::EmptySegment);
             }
             check_segment(segment)?;
@@ -140,21 +181,26 @@ impl<'a> CanonicalPath<'a> {
 
     /// What stands between the slashes. A path that ends in `/` has an empty
     /// last segment.
-    pub fn segments(&self) -> std::str::Split<'a, char> {
-        self.0.get(1..).unwrap_or_default().split('/')
+    pub fn segments(&self) -> Segments<'a> {
+        Segments(Some(self.0.get(1..).unwrap_or_default()))
     }
 
     /// The segments but for the empty last one; `None` if there is none.
     pub(super) fn without_last_slash(&self) -> Option<Segments<'a>> {
-        let path = self.0.get(1..)?.strip_suffix('/')?;
-        Some(path.split('/'))
+        Some(Segments(Some(self.0.get(1..)?.strip_suffix('/')?)))
     }
 }
 
 fn check_segment(segment: &str) -> Result<(), PathFault> {
     let bytes = segment.as_bytes();
     // Nearly all segments hold neither escapes nor dots.
-    if bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+    let is_plain = |b: u8| {
+        ((b | 0x20).wrapping_sub(b'a') < 26)
+            | (b.wrapping_sub(b'0') < 10)
+            | (b == b'-')
+            | (b == b'_')
+    };
+    if bytes.iter().fold(true, |plain, b| plain & is_plain(*b)) {
         return Ok(());
     }
     let name = segment.split(';').next().unwrap_or_default();
@@ -225,9 +271,7 @@ pub(super) fn is_pchar(byte: u8) -> bool {
 /// The segment as a lenient server might read it: escapes decoded, twice if
 /// there are two layers, and parameters cut off. `None` when that changes nothing.
 pub(super) fn lenient_reading(segment: &str) -> Option<String> {
-    if !segment.contains(['%', ';']) {
-        return None;
-    }
+    memchr2(b'%', b';', segment.as_bytes())?;
     let mut read = decode(segment.as_bytes());
     loop {
         let again = decode(&read);

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+
 use super::access::ScopeBits;
 use super::table::RouteTable;
 use crate::domain::{Environments, Grant, Rate, Role, RoleId, Scope, ScopeSet, UnixTime};
 use crate::revocation::Standing;
-use crate::token::{Expectations, Keyring, TokenCache, VerifiedToken};
+use crate::token::{Expectations, Keyring, TokenCache, UnverifiedToken, VerifiedToken};
 
 /// Routes, roles and keys of one moment.
 pub struct Snapshot {
@@ -54,9 +57,23 @@ struct Inner {
     dormant: ScopeBits,
     grant: Grant,
     scope_text: String,
+    identity: Option<Identity>,
     no_environment: bool,
     rate: Option<Rate>,
     concurrency: Option<u32>,
+}
+
+/// What an upstream is told of who asks. Worked out once a token, for it is
+/// sent with every request.
+pub struct Identity {
+    /// The credential.
+    pub client_id: HeaderValue,
+    /// The tenant.
+    pub account: HeaderValue,
+    /// As [`Principal::scope_text`].
+    pub scope: HeaderValue,
+    /// The token's own id.
+    pub jti: HeaderValue,
 }
 
 /// An armed role that an administrator woke for a while.
@@ -147,6 +164,19 @@ impl Snapshot {
         said.intersection(&has).cloned().collect()
     }
 
+    /// Works out what a token may do and keeps it. That it is kept says nothing of
+    /// whether it counts: that is asked each time.
+    pub(super) fn remember(
+        &self,
+        text: UnverifiedToken<'_>,
+        token: VerifiedToken,
+        standing: &Arc<Standing>,
+    ) -> Principal {
+        let principal = self.principal(token, standing);
+        self.cache.insert(text.as_str(), principal.clone(), principal.bytes());
+        principal
+    }
+
     /// What `token` may do, given how its credential stands: never more than
     /// the token says, and never more than the credential still has.
     pub(super) fn principal(&self, token: VerifiedToken, standing: &Arc<Standing>) -> Principal {
@@ -177,6 +207,7 @@ impl Snapshot {
         let roles = || self.roles.iter().filter(|role| standing.roles.contains(&role.id));
         let strictest = roles().filter_map(|role| role.rate).min_by(Rate::strictness);
         let fewest = roles().filter_map(|role| role.concurrency).min();
+        let identity = identity(&token, &scope_text).ok();
         Principal(Arc::new(Inner {
             rate: standing.rate.or(strictest),
             concurrency: standing.concurrency.or(fewest),
@@ -186,10 +217,20 @@ impl Snapshot {
             armed,
             grant,
             scope_text,
+            identity,
             no_environment,
             token,
         }))
     }
+}
+
+fn identity(token: &VerifiedToken, scope: &str) -> Result<Identity, InvalidHeaderValue> {
+    Ok(Identity {
+        client_id: HeaderValue::try_from(token.client_id().to_string())?,
+        account: HeaderValue::from_str(token.account().as_str())?,
+        scope: HeaderValue::from_str(scope)?,
+        jti: HeaderValue::try_from(token.jti().to_string())?,
+    })
 }
 
 impl Principal {
@@ -202,6 +243,12 @@ impl Principal {
     /// less what the credential has lost since.
     pub fn scope_text(&self) -> &str {
         &self.0.scope_text
+    }
+
+    /// What upstreams are told of it; `None` if header fields can't say it, which
+    /// the alphabets of ids, names and scopes rule out.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity.as_ref()
     }
 
     /// True if it was worked out from this very standing: a revision is not
@@ -248,7 +295,9 @@ impl Principal {
                 Environments::Only(named) => Some(named.iter().map(|id| id.as_str().len())),
             });
         let texts: usize = scopes.chain(named.flatten()).map(|length| length + PLACE_BYTES).sum();
-        size_of::<Inner>() + texts + scope_text.len() + armed.len() * size_of::<ArmedRole>()
+        // The scopes as text, and once more among the fields that upstreams get.
+        let told = 2 * scope_text.len() + 4 * PLACE_BYTES;
+        size_of::<Inner>() + texts + told + armed.len() * size_of::<ArmedRole>()
     }
 
     /// Its credential's own limit, else the strictest of its roles'.

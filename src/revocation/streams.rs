@@ -3,14 +3,15 @@
 //! Every permitted request with a token registers here before its last
 //! revocation check, so that a revocation between the two finds it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
+use dashmap::Entry;
 use futures::task::AtomicWaker;
+use smallvec::SmallVec;
 
 use super::set::ById;
 use super::standing::Standing;
@@ -144,8 +145,42 @@ fn cut_all(picked: &[Arc<CutSlot>], reason: CutReason) -> usize {
 /// All that is under way.
 #[derive(Default)]
 pub struct Streams {
-    live: ById<ClientId, HashMap<u64, Live>>,
-    next: AtomicU64,
+    live: ById<ClientId, Lives>,
+}
+
+/// What one credential has under way, mostly one request at a time. Each has a
+/// place until its guard is dropped; a place that is free is taken again.
+#[derive(Default)]
+struct Lives {
+    places: SmallVec<[Option<Live>; 1]>,
+    free: Vec<usize>,
+}
+
+impl Lives {
+    fn insert(&mut self, live: Live) -> usize {
+        if let Some((place, slot)) =
+            self.free.pop().and_then(|place| Some((place, self.places.get_mut(place)?)))
+        {
+            *slot = Some(live);
+            return place;
+        }
+        self.places.push(Some(live));
+        self.places.len() - 1
+    }
+
+    fn remove(&mut self, place: usize) {
+        if self.places.get_mut(place).and_then(Option::take).is_some() {
+            self.free.push(place);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Live> {
+        self.places.iter().flatten()
+    }
+
+    fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
 }
 
 impl Streams {
@@ -179,10 +214,9 @@ impl Streams {
             stake,
             slot,
         };
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
         let client = token.client_id();
-        self.live.entry(client).or_default().insert(id, live);
-        StreamGuard { streams: Arc::clone(self), client, id }
+        let place = self.live.entry(client).or_default().insert(live);
+        StreamGuard { streams: Arc::clone(self), client, place }
     }
 
     /// Cuts what one credential has under way and `which` picks. Returns how many.
@@ -193,7 +227,7 @@ impl Streams {
         which: impl Fn(&Live) -> bool,
     ) -> usize {
         let picked = match self.live.get(&client) {
-            Some(lives) => lives.values().filter(|live| which(live)).map(Live::slot).collect(),
+            Some(lives) => lives.iter().filter(|live| which(live)).map(Live::slot).collect(),
             None => Vec::new(),
         };
         cut_all(&picked, reason)
@@ -203,7 +237,7 @@ impl Streams {
     pub fn cut_any(&self, reason: CutReason, which: impl Fn(ClientId, &Live) -> bool) -> usize {
         let mut picked = Vec::new();
         for entry in &self.live {
-            let mine = entry.values().filter(|live| which(*entry.key(), live));
+            let mine = entry.iter().filter(|live| which(*entry.key(), live));
             picked.extend(mine.map(Live::slot));
         }
         cut_all(&picked, reason)
@@ -224,14 +258,18 @@ impl Streams {
 pub struct StreamGuard {
     streams: Arc<Streams>,
     client: ClientId,
-    id: u64,
+    place: usize,
 }
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        if let Some(mut lives) = self.streams.live.get_mut(&self.client) {
-            lives.remove(&self.id);
+        // Found and, if it was the last one, taken out under one lock.
+        if let Entry::Occupied(mut lives) = self.streams.live.entry(self.client) {
+            if lives.get().len() > 1 {
+                lives.get_mut().remove(self.place);
+            } else {
+                lives.remove();
+            }
         }
-        self.streams.live.remove_if(&self.client, |_, lives| lives.is_empty());
     }
 }

@@ -80,9 +80,14 @@ impl Activity {
     pub fn passed(&self, ground: &Ground, now: UnixTime) {
         let token = ground.principal().token();
         let (client, generation) = (token.client_id(), token.generation());
-        self.touch(client, generation, now);
         let minute = now.as_secs() / 60;
-        if self.0.get(&client).is_some_and(|seen| seen.count(ground, minute)) {
+        let (touched, counted) = self.0.get(&client).map_or((false, false), |seen| {
+            (seen.touch(generation, now.as_secs()), seen.count(ground, minute))
+        });
+        if !touched {
+            self.touch(client, generation, now);
+        }
+        if counted {
             return;
         }
         let mut seen = self.0.entry(client).or_default();

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use memchr::{memchr, memrchr};
+
 /// The longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
@@ -88,9 +90,14 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     pub(super) fn parts(&self) -> Option<Parts<'a>> {
-        let (signed, signature) = self.0.rsplit_once('.')?;
-        let (header, payload) = signed.split_once('.')?;
-        Some(Parts { header, payload, signature, signed })
+        let first = memchr(b'.', self.0.as_bytes())?;
+        let last = memrchr(b'.', self.0.as_bytes())?;
+        Some(Parts {
+            header: self.0.get(..first)?,
+            payload: self.0.get(first + 1..last)?,
+            signature: self.0.get(last + 1..)?,
+            signed: self.0.get(..last)?,
+        })
     }
 }
 

@@ -16,8 +16,8 @@ mod watch;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::upstreams::peer::{ALPN, HttpPeer, PeerOptions};
+use prometheus::Histogram;
 use tokio::sync::Notify;
 
 use probe::Probe;
@@ -47,6 +48,8 @@ pub(crate) struct Upstream {
     pub(crate) authorization: AuthorizationPolicy,
     /// How long it may be silent before its response head comes.
     pub(crate) patience: Duration,
+    /// Of the seconds spent on it, once there is one.
+    pub(crate) meter: OnceLock<Histogram>,
     protocol: UpstreamProtocol,
     /// A peer but for its address.
     template: HttpPeer,
@@ -97,6 +100,7 @@ impl Upstream {
             name: settings.name,
             authorization: settings.authorization,
             patience: settings.read_timeout,
+            meter: OnceLock::new(),
             protocol: settings.protocol,
             probe: Probe::new(&settings.health, &host, &template),
             template,

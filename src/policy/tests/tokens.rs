@@ -114,18 +114,41 @@ fn what_is_remembered_ends_with_the_keys() {
 }
 
 #[test]
-fn only_what_counts_enters_the_cache() {
+fn only_what_we_signed_for_somebody_enters_the_cache() {
     let world = World::new();
     for bad in [
         claims().sign(&OTHER_KEY),
         token(|c| c.issuer = "https://other"),
         token(|c| c.expires_at = at(NOW - 3600)),
-        token(|c| c.generation = 9),
         token(|c| c.client = ClientId::from_random([1; 16])),
     ] {
         judge(&world, &Ask::new("GET", "/v1/me").with(&bad));
     }
-    world.stand(|standing| standing.state = StandingState::Suspended);
-    judge(&world, &Ask::new("GET", "/v1/me").with(&token(|_| {})));
     assert_eq!(world.snapshot.cache().len(), 0);
+}
+
+/// What is dead is verified once only, and stays dead however often it is found.
+#[test]
+fn what_does_not_count_is_remembered_and_refused_each_time() {
+    let world = World::new();
+    let (of_no_secret, good) = (token(|c| c.generation = 9), token(|_| {}));
+    let ask = |text: &str| Ask::new("GET", "/v1/me").with(text);
+    for _ in 0..3 {
+        check(&world, &ask(&of_no_secret), "deny revoked me");
+    }
+    let principal = |ask: &Ask| match judge(&world, ask) {
+        Decision::Deny(denial) => denial.principal.map(|p| p.token().client_id()),
+        _ => panic!(),
+    };
+    assert_eq!(principal(&ask(&of_no_secret)), Some(client()));
+    assert_eq!(world.snapshot.cache().misses(), 1);
+    world.stand(|standing| standing.state = StandingState::Suspended);
+    for _ in 0..3 {
+        check(&world, &ask(&good), "deny suspended me");
+    }
+    assert_eq!((world.snapshot.cache().misses(), world.snapshot.cache().len()), (2, 2));
+    world.stand(|standing| standing.state = StandingState::Active);
+    check(&world, &ask(&good), "allow me acme");
+    check(&world, &ask(&of_no_secret), "deny revoked me");
+    assert_eq!(world.snapshot.cache().misses(), 2, "and its rights were worked out anew");
 }
