@@ -2,13 +2,19 @@
 
 mod background;
 mod backup;
+mod end;
+mod listeners;
 mod parts;
 mod ports;
 mod seal_file;
 mod start;
 mod state;
+mod upgrade;
 
 pub use backup::{BackupError, NewFile, Restored, back_up, restore};
 pub use parts::not_built;
-pub use start::{Means, Running, StartError, TakenOn, start};
+pub use end::Ended;
+pub use listeners::Sockets;
+pub use start::{Handed, Means, Running, StartError, TakenOn, start, start_with};
 pub use state::Offline;
+pub use upgrade::{Predecessor, Successor, UpgradeError};

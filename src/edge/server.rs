@@ -33,6 +33,9 @@ pub struct DataPlane {
     gateway: Gateway,
     proxy: Arc<HttpProxy<Gateway>>,
     stop: watch::Sender<bool>,
+    shut: watch::Sender<bool>,
+    leave: watch::Sender<bool>,
+    cut: watch::Sender<bool>,
 }
 
 /// Connections that wait for `accept`.
@@ -58,13 +61,14 @@ impl DataPlane {
         log: Arc<AccessLog>,
         id_start: u64,
     ) -> Self {
-        let stop = watch::Sender::new(false);
+        let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, log }),
             ids: Arc::new(RequestIds::new(id_start)),
             stop: stop.subscribe(),
+            leave: leave.subscribe(),
         };
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
@@ -76,7 +80,7 @@ impl DataPlane {
         options.allow_connect_method_proxying = true;
         proxy.server_options = Some(options);
         let proxy = Arc::new(proxy);
-        DataPlane { gateway, proxy, stop }
+        DataPlane { gateway, proxy, stop, shut, leave, cut }
     }
 
     /// Replaces the settings; requests under way end with the old ones. What
@@ -108,17 +112,12 @@ impl DataPlane {
 
     /// Looks after all upstreams, until the end.
     pub async fn watch_upstreams(&self) {
-        watch_all(&self.gateway.settings, self.stop.subscribe()).await;
+        watch_all(&self.gateway.settings, self.leave.subscribe()).await;
     }
 
-    /// Serves until [`DataPlane::stop`], then lets what is under way end, for
-    /// at most `drain`. `encrypted` listeners speak TLS.
-    pub async fn serve(
-        &self,
-        plain: Vec<TcpListener>,
-        encrypted: Vec<TcpListener>,
-        drain: Duration,
-    ) {
+    /// Serves until [`DataPlane::shut`], then lets what is under way end, until
+    /// [`DataPlane::cut`]. `encrypted` listeners speak TLS.
+    pub async fn serve(&self, plain: Vec<TcpListener>, encrypted: Vec<TcpListener>) {
         let cap = Arc::new(Semaphore::new(self.gateway.settings.load().connections));
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
@@ -133,19 +132,44 @@ impl DataPlane {
                 stop: self.stop.subscribe(),
             };
             let (cap, connections) = (Arc::clone(&cap), Arc::clone(&connections));
-            accepting.spawn(async move { accept(door, &listener, &cap, &connections).await });
+            let shut = self.shut.subscribe();
+            accepting.spawn(async move { accept(door, &listener, &cap, &connections, shut).await });
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
-        let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(drain, ended).await;
+        let mut cut = self.cut.subscribe();
+        tokio::select! {
+            () = async { while connections.join_next().await.is_some() {} } => {}
+            _ = cut.wait_for(|cut| *cut) => {}
+        }
         connections.shutdown().await;
         self.proxy.http_cleanup().await;
     }
 
-    /// No new connections; idle ones are closed, busy ones get their answer.
-    pub fn stop(&self) {
+    /// First: every answer says that it is the last of its connection. New
+    /// connections are taken still, so that nobody finds the door shut before
+    /// the load balancers have looked.
+    pub fn say_goodbye(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Second: no new connections. Those that have none of their requests answered
+    /// yet may ask once more. Implies [`DataPlane::say_goodbye`].
+    pub fn shut(&self) {
+        self.say_goodbye();
+        self.shut.send_replace(true);
+    }
+
+    /// Third: idle connections are closed. Implies [`DataPlane::shut`].
+    pub fn leave(&self) {
+        self.shut();
+        self.leave.send_replace(true);
+    }
+
+    /// Last: everything is closed, whatever it does. Implies [`DataPlane::leave`].
+    pub fn cut(&self) {
+        self.leave();
+        self.cut.send_replace(true);
     }
 }
 
@@ -160,10 +184,11 @@ struct Door {
 }
 
 async fn accept(
-    mut door: Door,
+    door: Door,
     listener: &TcpListener,
     cap: &Arc<Semaphore>,
     connections: &Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    mut shut: watch::Receiver<bool>,
 ) {
     loop {
         // Above the cap clients wait in the backlog instead of being reset.
@@ -172,7 +197,7 @@ async fn accept(
                 let place = Arc::clone(cap).acquire_owned().await.ok();
                 (place, listener.accept().await)
             } => accepted,
-            _ = door.stop.wait_for(|stop| *stop) => return,
+            _ = shut.wait_for(|shut| *shut) => return,
         };
         let (place, (stream, peer)) = match accepted {
             (place, Ok(connection)) => (place, connection),
@@ -206,14 +231,15 @@ impl Door {
         serve(&self.gateway, &self.proxy, session(stream, peer), client, &self.stop).await;
     }
 
-    async fn serve_tls(mut self, handshakes: Handshakes, stream: TcpStream, peer: SocketAddr) {
+    async fn serve_tls(self, handshakes: Handshakes, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let settings = self.gateway.settings.load_full();
         let Some(front) = &settings.tls else { return };
         let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
+        let mut leave = self.gateway.leave.clone();
         let shaken = tokio::select! {
             shaken = handshakes.shake(front, stream, peer, deadline, metrics) => shaken,
-            _ = self.stop.wait_for(|stop| *stop) => return,
+            _ = leave.wait_for(|leave| *leave) => return,
         };
         drop(settings);
         let Some((session, bound)) = shaken else { return };

@@ -38,5 +38,6 @@ mod secure;
 mod store_fails;
 mod streaming;
 mod tls;
+mod upgrade;
 mod upstream;
 mod upstreams;

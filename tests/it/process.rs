@@ -11,17 +11,17 @@ use crate::harness::ROUTES;
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// A gateway process, its files and its addresses.
-struct Process {
-    child: Option<Child>,
-    folder: tempfile::TempDir,
-    data: SocketAddr,
-    admin: SocketAddr,
-    metrics: SocketAddr,
-    key: String,
-    http: reqwest::Client,
+pub(crate) struct Process {
+    pub(crate) child: Option<Child>,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) key: String,
+    pub(crate) http: reqwest::Client,
 }
 
 fn free() -> SocketAddr {
@@ -30,10 +30,17 @@ fn free() -> SocketAddr {
 
 impl Process {
     async fn start(upstream: SocketAddr) -> Self {
+        let mut process = Process::made(upstream, "drain_timeout = \"5s\"");
+        process.launch().await;
+        process
+    }
+
+    /// Its files, and an administrator; it does not run yet.
+    pub(crate) fn made(upstream: SocketAddr, server: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, admin, metrics, dead) = (free(), free(), free(), free());
         let text = format!(
-            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n[admin]\nlisten = \"{admin}\"\n\
+            "[server]\nlisten = [\"{data}\"]\n{server}\n[admin]\nlisten = \"{admin}\"\n\
              [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
              [oauth]\nissuer = \"http://{data}\"\naudience = \"a\"\n\
              [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
@@ -47,11 +54,10 @@ impl Process {
         let made = process.run(&["admin", "create", "--name", "root", "--role", "super-admin"]);
         assert!(made.status.success(), "{made:?}");
         process.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-        process.launch().await;
         process
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("portcullis.toml")
     }
 
@@ -65,7 +71,12 @@ impl Process {
     }
 
     async fn launch(&mut self) {
-        let child = Command::new(PROGRAM)
+        self.launch_by(Command::new(PROGRAM)).await;
+    }
+
+    /// Starts it by a command that may have its own environment.
+    pub(crate) async fn launch_by(&mut self, mut command: Command) {
+        let child = command
             .args(["serve", "--config"])
             .arg(self.config())
             .stdout(Stdio::null())
@@ -87,17 +98,17 @@ impl Process {
         }
     }
 
-    fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    async fn admin(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn admin(&self, path: &str, body: Value) -> Value {
         let url = format!("http://{}{path}", self.admin);
         let response = self.http.post(url).bearer_auth(&self.key).json(&body).send().await.unwrap();
         let status = response.status();
@@ -106,7 +117,7 @@ impl Process {
         answer
     }
 
-    async fn trade(&self, made: &Value) -> (u16, Value) {
+    pub(crate) async fn trade(&self, made: &Value) -> (u16, Value) {
         let body = json!({
             "grant_type": "client_credentials",
             "client_id": made["client_id"],
@@ -117,7 +128,7 @@ impl Process {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn ask(&self, token: &str) -> u16 {
+    pub(crate) async fn ask(&self, token: &str) -> u16 {
         let url = format!("http://{}/any/acme/x", self.data);
         self.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
     }
