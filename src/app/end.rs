@@ -2,8 +2,12 @@
 //! After an upgrade the next process serves, and this one only drains.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::background::keep;
@@ -14,7 +18,28 @@ use super::start::Running;
 const LAST_ORDERS: Duration = Duration::from_millis(100);
 
 /// The same after an upgrade, when nobody waits for the end.
-const LONG_LAST_ORDERS: Duration = Duration::from_secs(2);
+const LONG_LAST_ORDERS: Duration = Duration::from_secs(1);
+
+/// Whether the ports beside say `Connection: close`, as the data plane does.
+#[derive(Clone, Default)]
+pub(super) struct Farewell(Arc<AtomicBool>);
+
+impl Farewell {
+    pub(super) fn round(&self, app: Router) -> Router {
+        let Farewell(said) = self.clone();
+        app.layer(axum::middleware::map_response(move |mut response: Response| {
+            if said.load(Ordering::Relaxed) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            std::future::ready(response)
+        }))
+    }
+
+    fn say(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// What became of a process that had handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +56,11 @@ impl Running {
     /// go of everything.
     pub async fn stop(mut self) {
         self.readiness.not_ready("draining");
+        self.farewell.say();
         self.plane.say_goodbye();
         sleep(self.times.delay).await;
         self.drain(LAST_ORDERS).await;
-        self.stop_beside.send_replace(true);
-        // The listeners beside end by themselves; the loops never do.
-        let graceful = async { while self.beside.join_next().await.is_some() {} };
-        let _ = timeout(Duration::from_millis(200), graceful).await;
-        self.beside.shutdown().await;
+        self.end_beside().await;
         // An upgrade may have been under way, and its process is gone.
         let lent = Arc::clone(&self.lent);
         let _ = tokio::task::spawn_blocking(move || lent.take_back()).await;
@@ -54,9 +76,10 @@ impl Running {
             return Ended::Drained;
         };
         let drained = async {
-            // The next process answers there.
-            self.stop_beside.send_replace(true);
-            self.drain(LONG_LAST_ORDERS).await;
+            self.farewell.say();
+            let last_orders = sleep(LONG_LAST_ORDERS.min(self.times.drain));
+            tokio::join!(self.drain(LONG_LAST_ORDERS), last_orders);
+            self.end_beside().await;
             self.write_and_close().await;
             heir.done().await;
         };
@@ -81,6 +104,15 @@ impl Running {
             self.plane.cut();
             let _ = (&mut self.serving).await;
         }
+    }
+
+    /// Ends the ports beside, and what works beside the requests.
+    async fn end_beside(&mut self) {
+        self.stop_beside.send_replace(true);
+        // The listeners beside end by themselves; the loops never do.
+        let graceful = async { while self.beside.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_millis(200), graceful).await;
+        self.beside.shutdown().await;
     }
 
     async fn write_and_close(&self) {

@@ -3,6 +3,7 @@
 mod background;
 mod backup;
 mod end;
+mod error;
 mod listeners;
 mod parts;
 mod ports;
@@ -12,9 +13,9 @@ mod state;
 mod upgrade;
 
 pub use backup::{BackupError, NewFile, Restored, back_up, restore};
-pub use parts::not_built;
 pub use end::Ended;
 pub use listeners::Sockets;
+pub use parts::not_built;
 pub use start::{Handed, Means, Running, StartError, TakenOn, start, start_with};
 pub use state::Offline;
 pub use upgrade::{Predecessor, Successor, UpgradeError};

@@ -16,22 +16,22 @@ use super::background::{
     Pace, cut_expired, gather, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
-use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::end::Farewell;
+pub use super::error::StartError;
 use super::listeners::{Doors, Listeners, Sockets, local};
+use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
-use super::seal_file::SealFileError;
 use super::state::{blocking, context, open};
 use super::upgrade::{Heir, LentStore, Predecessor, Reopen};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
-use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
+use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy};
 use crate::edge::{DataPlane, Resolver};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
 use crate::policy::Snapshot;
 use crate::revocation::CutReason;
-use crate::service::{Actor, Context, LoadError, create_admin, keys};
-use crate::store::{OpenError, SledOptions, SledStore, Store};
-use crate::token::SealError;
+use crate::service::{Actor, Context, create_admin};
+use crate::store::{SledOptions, SledStore, Store};
 
 /// What a gateway takes from the world round it.
 pub struct Means {
@@ -55,76 +55,6 @@ pub struct Handed {
     pub sockets: Sockets,
     /// The process that is to be followed.
     pub before: Option<Arc<Predecessor>>,
-}
-
-/// Why a gateway did not start. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration asks for what this version does not do.
-    #[error("the configuration asks for what this version does not do:\n  {}", .0.join("\n  "))]
-    NotBuilt(Vec<String>),
-    /// The store can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store can't be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The key file can't be had.
-    #[error(transparent)]
-    SealFile(#[from] SealFileError),
-    /// The sealing failed.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The signing keys can't be had.
-    #[error(transparent)]
-    Keys(#[from] keys::KeysError),
-    /// TLS can't be set up.
-    #[error("TLS can't be set up ([server.tls]): {0}")]
-    Tls(#[from] rustls::Error),
-    /// The first administrator could not be made.
-    #[error("the first administrator could not be made: {0}")]
-    FirstAdmin(String),
-    /// An upstream's name has no address.
-    #[error("upstream {upstream:?}: the address {address:?} can't be resolved: {error}")]
-    Unresolved {
-        /// Which upstream.
-        upstream: String,
-        /// Which of its addresses.
-        address: String,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// TLS to an upstream without a server name: nothing would be verified.
-    #[error("upstream {0:?}: TLS needs a server_name; name what its certificate must be for")]
-    NoTrust(String),
-    /// An address can't be listened on.
-    #[error("can't listen on {address} ({key}): {error}. Free the port, or name another address")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The key that says so.
-        key: &'static str,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A socket was handed over that nobody would accept on.
-    #[error(
-        "a socket on {0} was handed over, and no key says to listen there: name that address, \
-         or take it out of the socket unit"
-    )]
-    Unwanted(SocketAddr),
-    /// The process that was to be followed goes on instead.
-    #[error("the process that was to be followed has ended, or goes on by itself")]
-    GivenUp,
-    /// There is no randomness to be had.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// A metric could not be registered.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-    /// The system refused a thread or a task.
-    #[error("the system refused a thread: {0}")]
-    Thread(std::io::Error),
 }
 
 /// A gateway that serves.
@@ -154,6 +84,7 @@ pub struct Running {
     reloads: Reloads,
     generation: AtomicU64,
     pub(super) stop_beside: watch::Sender<bool>,
+    pub(super) farewell: Farewell,
     pub(super) doors: Doors,
     pub(super) before: Option<Arc<Predecessor>>,
     pub(super) heir: Option<Arc<Heir>>,
@@ -244,13 +175,14 @@ pub async fn start_with(
         Arc::clone(&log),
         u64::from_le_bytes(id_start),
     ));
-    let listeners =
-        Listeners::open((&server, &admin, &metrics_config), sockets, before.is_none())?;
+    let listeners = Listeners::open((&server, &admin, &metrics_config), sockets, before.is_none())?;
     let doors = listeners.doors()?;
-    let Listeners { plain, encrypted, admin: admin_listener, metrics: metrics_listener } = listeners;
+    let Listeners { plain, encrypted, admin: admin_listener, metrics: metrics_listener } =
+        listeners;
     let data = local(&plain, "server.listen")?;
     let data_tls = local(&encrypted, "server.tls.listen")?;
-    let one = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(StartError::Thread);
+    let one =
+        |listener: &tokio::net::TcpListener| listener.local_addr().map_err(StartError::Thread);
     let (admin_address, metrics_address) = (one(&admin_listener)?, one(&metrics_listener)?);
     if let Some(before) = &before {
         before.ask_to_serve(store.status().head).await?;
@@ -258,7 +190,7 @@ pub async fn start_with(
 
     let timed = Arc::clone(&context);
     let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
-    let stop_beside = watch::Sender::new(false);
+    let (stop_beside, farewell) = (watch::Sender::new(false), Farewell::default());
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
     let (state, counters) = (Arc::clone(&context), metrics.clone());
@@ -268,6 +200,7 @@ pub async fn start_with(
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
+        let app = farewell.round(app);
         beside.spawn(ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
     beside.spawn(cut_expired(Arc::clone(&context)));
@@ -305,6 +238,7 @@ pub async fn start_with(
         reloads,
         generation: AtomicU64::new(1),
         stop_beside,
+        farewell,
         lent,
         doors,
         before,

@@ -25,7 +25,8 @@ use crate::service::Actor;
 /// `serve …`
 pub(super) fn serve(file: &Path) -> Outcome {
     // First of all: it changes the environment, and there are no threads yet.
-    let sockets = Sockets::from_env().context("a socket was handed over that is none to listen on")?;
+    let sockets =
+        Sockets::from_env().context("a socket was handed over that is none to listen on")?;
     let config = config::load(file)?;
     let _logging = logging::start("info");
     let runtime = runtime(config.server.threads)?;

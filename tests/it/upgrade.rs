@@ -1,6 +1,8 @@
 //! A new binary takes over from a running one, over real processes: no request is
 //! lost, nothing that is revoked comes back, and what fails leaves all as it was.
 
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -318,7 +321,8 @@ async fn a_new_process_that_is_no_good_changes_nothing() {
     std::fs::write(gateway.process.config(), good.replace("[oauth]", "[oath]")).unwrap();
     gateway.upgrade_in_vain("failed", 1).await;
     // Good to read, but not to serve: that shows when the store is away already.
-    let key_file = format!("[store]\nkey_file = \"{}/none/k\"", gateway.process.folder.path().display());
+    let key_file =
+        format!("[store]\nkey_file = \"{}/none/k\"", gateway.process.folder.path().display());
     std::fs::write(gateway.process.config(), good.replace("[store]", &key_file)).unwrap();
     gateway.upgrade_in_vain("failed", 2).await;
     std::fs::write(gateway.process.config(), &good).unwrap();
@@ -422,4 +426,47 @@ async fn sigterm_during_an_upgrade_ends_both() {
     gateway.process.launch_by(Command::new(PROGRAM)).await;
     assert_eq!(gateway.process.ask(&token).await, 200);
     assert_eq!(gateway.try_change().await.0, 201);
+}
+
+/// Sockets that a service manager holds: a client that comes while nobody serves waits,
+/// and is answered by the next process.
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_that_are_held_outlive_a_restart() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::made(upstream.address, "drain_timeout = \"5s\"");
+    let held = [process.data, process.metrics].map(|at| TcpListener::bind(at).unwrap());
+    let by_socket = || {
+        let mut command = Command::new(PROGRAM);
+        let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
+            parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
+            child_fd,
+        });
+        command.fd_mappings(mappings.collect()).unwrap();
+        command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "portcullis.socket:portcullis.socket");
+        command
+    };
+    process.launch_by(by_socket()).await;
+    let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
+    let made = process.admin("/v1/credentials", body).await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut child = process.child.take().unwrap();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", process.stderr());
+    let mut early = Raw::connect(process.data).await;
+    let head = "GET /any/acme/x HTTP/1.1\r\nHost: h\r\n";
+    early.send(format!("{head}Authorization: Bearer {token}\r\n\r\n")).await;
+    process.launch_by(by_socket()).await;
+    assert_eq!(early.answer().await.unwrap().status, 200);
+
+    // One that no key speaks of would never be accepted on.
+    process.kill();
+    let stray = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = Command::new(PROGRAM);
+    let parent_fd = stray.as_fd().try_clone_to_owned().unwrap();
+    command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
+    command.env("LISTEN_FDS", "1").args(["serve", "--config"]).arg(process.config());
+    let refused = command.output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&stray.local_addr().unwrap().to_string()), "{said}");
 }

@@ -76,7 +76,11 @@ impl Predecessor {
         Ok(Some(predecessor))
     }
 
-    async fn listen(self: Arc<Self>, mut from: OwnedReadHalf, asked: UnboundedSender<(u64, Change)>) {
+    async fn listen(
+        self: Arc<Self>,
+        mut from: OwnedReadHalf,
+        asked: UnboundedSender<(u64, Change)>,
+    ) {
         loop {
             match wire::read(&mut from).await {
                 Ok(Some(Message::Free)) => self.progress.send_modify(|it| it.free = true),
@@ -108,7 +112,10 @@ impl Predecessor {
     fn end_it(&self, why: &str) {
         // It may have ended: then there is nothing to do.
         if pidfd_send_signal(&self.process, Signal::KILL).is_ok() {
-            tracing::error!(why, "the process before was ended: it could have let pass what is revoked");
+            tracing::error!(
+                why,
+                "the process before was ended: it could have let pass what is revoked"
+            );
         }
     }
 

@@ -199,9 +199,9 @@ fn spawn(to: &Successor, talk: OwnedFd, doors: &Doors) -> Result<Started, Upgrad
     for ((_, door), child_fd) in doors.iter().zip(FIRST..) {
         mappings.push(FdMapping { parent_fd: door.try_clone().map_err(&failed)?, child_fd });
     }
-    command
-        .fd_mappings(mappings)
-        .map_err(|error| UpgradeError::Failed(format!("its sockets can't be handed on: {error}")))?;
+    command.fd_mappings(mappings).map_err(|error| {
+        UpgradeError::Failed(format!("its sockets can't be handed on: {error}"))
+    })?;
     let child = command.spawn().map_err(|error| {
         UpgradeError::Failed(format!("{} can't be started: {error}", to.program.display()))
     })?;
