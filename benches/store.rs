@@ -125,9 +125,13 @@ fn load(count: u64, packed: bool) {
         SledStore::open_with(SledOptions::new(&path), &mut |entry| match Record::decode(&entry)
             .unwrap()
         {
-            Record::RevokedToken(token) => set.revoke_token(token.jti, token.expires_at),
+            Record::RevokedToken(token) => {
+                set.revoke_token(token.jti, token.expires_at);
+            }
             Record::RevokedTokens(pack) => {
-                pack.iter().for_each(|token| set.revoke_token(token.jti, token.expires_at));
+                for token in pack.iter() {
+                    set.revoke_token(token.jti, token.expires_at);
+                }
             }
             _ => {}
         });

@@ -61,7 +61,8 @@ pub(super) async fn cut_expired(context: Arc<Context>) {
 pub(super) async fn sweep_again_and_again(context: Arc<Context>, mut pace: Pace) {
     loop {
         pace.wait(SWEEP_EVERY).await;
-        while let Ok(1..) = sweep(&context).await {}
+        // What was not swept, because the store takes no changes, waits for the next time.
+        drop(sweep(&context).await);
         retire_unused(&context).await;
     }
 }

@@ -1,10 +1,11 @@
 //! Credentials and their life: active, suspended and back, revoked for good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    AccountId, ClientId, Environments, Generation, Rate, RoleId, ScopeSet, SecretHash, UnixTime,
+    AccountId, ClientId, Environments, Generation, Rate, RoleId, RoleSet, ScopeSet, SecretHash,
+    UnixTime,
 };
 
 /// A `client_id` with its secrets' hashes and what it may do.
@@ -19,7 +20,7 @@ pub struct Credential {
     /// The tenant it is bound to.
     pub account: AccountId,
     /// Predefined roles.
-    pub roles: BTreeSet<RoleId>,
+    pub roles: RoleSet,
     /// Scopes besides those of the roles.
     pub extra_scopes: ScopeSet,
     /// Where its rights hold.
@@ -204,7 +205,7 @@ mod tests {
             name: "n".into(),
             description: String::new(),
             account: AccountId::new("a").unwrap(),
-            roles: BTreeSet::new(),
+            roles: RoleSet::default(),
             extra_scopes: ScopeSet::new(),
             environments: Environments::All,
             rate: None,

@@ -29,7 +29,7 @@ pub use id::{
     RouteName, UpstreamName,
 };
 pub use rate::Rate;
-pub use role::Role;
+pub use role::{Role, RoleSet};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{AdminKey, ClientSecret, SecretHash, SecretHasher, SecretText};
 pub use time::{Clock, ManualClock, SystemClock, UnixTime, parse_duration, show_duration};

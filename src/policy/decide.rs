@@ -163,7 +163,7 @@ fn authenticate(
             let checked = verified.or_else(|| known.map(|principal| principal.token().clone()));
             let checked = checked.ok_or_else(|| Denial::new(Reason::Revoked))?;
             let principal = world.principal(checked, &standing);
-            world.cache.insert(token.as_str(), principal.clone());
+            world.cache.insert(token.as_str(), principal.clone(), principal.bytes());
             Ok(principal)
         }
     }

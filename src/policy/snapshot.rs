@@ -35,6 +35,9 @@ pub struct SnapshotParts {
     pub cache_entries: usize,
 }
 
+/// What a text in a set takes besides its letters.
+const PLACE_BYTES: usize = 64;
+
 /// Who a verified token speaks for, and what it may do in this snapshot.
 #[derive(Clone)]
 pub struct Principal(Arc<Inner>);
@@ -233,6 +236,19 @@ impl Principal {
     /// Whether it may act in all environments.
     pub(super) fn may_enter_all(&self) -> bool {
         !self.0.no_environment && self.0.grant.environments == Environments::All
+    }
+
+    /// About how many bytes it takes, without what it shares.
+    pub(super) fn bytes(&self) -> usize {
+        let Inner { token, grant, scope_text, armed, .. } = &*self.0;
+        let scopes = token.scopes().iter().chain(&grant.scopes).map(|scope| scope.as_str().len());
+        let named =
+            [token.environments(), &grant.environments].into_iter().flat_map(|these| match these {
+                Environments::All => None,
+                Environments::Only(named) => Some(named.iter().map(|id| id.as_str().len())),
+            });
+        let texts: usize = scopes.chain(named.flatten()).map(|length| length + PLACE_BYTES).sum();
+        size_of::<Inner>() + texts + scope_text.len() + armed.len() * size_of::<ArmedRole>()
     }
 
     /// Its credential's own limit, else the strictest of its roles'.

@@ -9,6 +9,7 @@ mod standing;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub(crate) use set::ById;
 pub use set::RevocationSet;

@@ -1,43 +1,23 @@
 //! The set that is asked on every request.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
+use foldhash::quality::RandomState;
 
 use super::standing::{Refusal, Standing, StandingState};
+use super::tokens::TokenSet;
 use crate::domain::{AccountId, ClientId, Jti, Kid, UnixTime};
 use crate::token::VerifiedToken;
 
-/// Ids are random: their own bits are their hash.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for half in bytes.chunks(8) {
-            // Xor lays the random bits of one half over the fixed ones of a
-            // UUID's other half.
-            let word = half.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
-            self.0 ^= word;
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-}
-
-pub(crate) type ById<K, V> = DashMap<K, V, BuildHasherDefault<IdHasher>>;
+/// By an id. The hash is quick, and seeded per process.
+pub(crate) type ById<K, V> = DashMap<K, V, RandomState>;
 
 /// Revocations by token, by credential, by cut-off time and by signing key; exact.
 #[derive(Default)]
 pub struct RevocationSet {
-    /// 20 bytes an entry: the id, and the second after which nobody asks.
-    tokens: ById<[u8; 16], u32>,
+    tokens: TokenSet,
     standings: ById<ClientId, Arc<Standing>>,
     client_cut_offs: ById<ClientId, UnixTime>,
     account_cut_offs: DashMap<AccountId, UnixTime>,
@@ -56,7 +36,7 @@ impl RevocationSet {
         let standing = self.standings.get(&token.client_id()).map(|found| Arc::clone(&found));
         let standing = standing.ok_or(Refusal::Revoked)?;
         if standing.account != *token.account()
-            || self.tokens.contains_key(token.jti().as_bytes())
+            || self.is_token_revoked(token.jti())
             || self.is_cut_off(token)
             || self.is_key_revoked(token.kid())
         {
@@ -101,34 +81,39 @@ impl RevocationSet {
     }
 
     /// Kills one token. The later end stands: it is kept until no clock takes
-    /// the token for live.
-    pub fn revoke_token(&self, jti: Jti, until: UnixTime) {
-        let until = u32::try_from(until.as_secs()).unwrap_or(u32::MAX);
-        let mut entry = self.tokens.entry(*jti.as_bytes()).or_insert(until);
-        *entry = (*entry).max(until);
+    /// the token for live. Gives the end that stood before.
+    pub fn revoke_token(&self, jti: Jti, until: UnixTime) -> Option<UnixTime> {
+        self.tokens.put(*jti.as_bytes(), seconds(until)).map(time)
     }
 
     /// Whether one token was killed by its id.
     pub fn is_token_revoked(&self, jti: Jti) -> bool {
-        self.tokens.contains_key(jti.as_bytes())
+        self.kept_until(jti).is_some()
+    }
+
+    /// Until when a token that was killed by its id is kept.
+    pub fn kept_until(&self, jti: Jti) -> Option<UnixTime> {
+        self.tokens.get(jti.as_bytes()).map(time)
     }
 
     /// Forgets a token, unless it is to be kept beyond `end`: one of several
     /// revocations of it may go before the others. True if it is forgotten.
     pub fn forget_token(&self, jti: Jti, end: UnixTime) -> bool {
-        let end = u32::try_from(end.as_secs()).unwrap_or(u32::MAX);
-        self.tokens.remove_if(jti.as_bytes(), |_, until| *until <= end).is_some()
+        self.tokens.remove(jti.as_bytes(), seconds(end))
     }
 
-    /// Up to `limit` tokens that nobody can take for live after `now`, each
-    /// with the time until which it was to be kept.
-    pub fn stale_tokens(&self, now: UnixTime, limit: usize) -> Vec<(Jti, UnixTime)> {
-        let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let stale = self.tokens.iter().filter(|entry| *entry.value() < now).take(limit);
-        let read = |entry: dashmap::mapref::multiple::RefMulti<'_, [u8; 16], u32>| {
-            (Jti::from_bytes(*entry.key()), UnixTime::from_secs(i64::from(*entry.value())))
-        };
-        stale.map(read).collect()
+    /// Up to `limit` tokens that nobody can take for live after `now`, each with
+    /// the time until which it was to be kept, and where to go on, if there may be
+    /// more. Looks at a part of the set, from `place` on; the first is 0.
+    pub fn stale_tokens(
+        &self,
+        place: usize,
+        now: UnixTime,
+        limit: usize,
+    ) -> (Vec<(Jti, UnixTime)>, Option<usize>) {
+        let (stale, next) = self.tokens.stale(place, seconds(now), limit);
+        let read = |(id, until)| (Jti::from_bytes(id), time(until));
+        (stale.into_iter().map(read).collect(), next)
     }
 
     /// Kills all tokens of a credential that were issued before a time. The
@@ -167,4 +152,12 @@ impl RevocationSet {
     pub fn cut_off_count(&self) -> usize {
         self.client_cut_offs.len() + self.account_cut_offs.len()
     }
+}
+
+fn seconds(at: UnixTime) -> u32 {
+    u32::try_from(at.as_secs().max(0)).unwrap_or(u32::MAX)
+}
+
+fn time(seconds: u32) -> UnixTime {
+    UnixTime::from_secs(i64::from(seconds))
 }

@@ -1,10 +1,10 @@
 //! How a credential stands now: what a token of it is held against.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::domain::{
-    AccountId, Credential, CredentialState, Environments, Generation, Rate, RoleId, ScopeSet,
-    UnixTime,
+    AccountId, Credential, CredentialState, Environments, Generation, Rate, RoleId, RoleSet,
+    ScopeSet, UnixTime,
 };
 
 /// The part of a credential that judging needs.
@@ -22,7 +22,7 @@ pub struct Standing {
     /// The tenant it is bound to.
     pub account: AccountId,
     /// Its roles.
-    pub roles: BTreeSet<RoleId>,
+    pub roles: RoleSet,
     /// Until when each of its armed roles is awake.
     pub armed: BTreeMap<RoleId, UnixTime>,
     /// Scopes besides those of the roles.
@@ -73,7 +73,9 @@ impl Standing {
                 .iter()
                 .filter(|s| !s.retired)
                 .map(|s| (s.generation, s.retires_at))
-                .collect(),
+                // A Vec that is grown has room for four; there is one, as a rule.
+                .collect::<Box<[_]>>()
+                .into_vec(),
             account: credential.account.clone(),
             roles: credential.roles.clone(),
             armed: credential.armed.clone(),

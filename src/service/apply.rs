@@ -121,7 +121,7 @@ impl Memory {
         Ok(match Record::decode(entry)? {
             Record::Credential(credential) => self.learn_credential(credential, entry.revision),
             Record::RevokedToken(token) => {
-                self.revoked.revoke_token(token.jti, token.expires_at);
+                let before = self.revoked.revoke_token(token.jti, token.expires_at);
                 let ended = match token.client_id {
                     Some(client) => self
                         .streams
@@ -131,14 +131,18 @@ impl Memory {
                     }
                 };
                 self.ledger.put_closed(entry.revision, ended);
-                self.ledger.put_token(&token, entry.revision);
+                let until = self.revoked.kept_until(token.jti);
+                let place = (key::hour_of(token.expires_at), token.jti);
+                self.ledger.put_token(place, entry.revision, before, until);
                 ended
             }
             Record::RevokedTokens(pack) => {
                 let mut last = pack.first();
                 for token in pack.iter() {
-                    self.revoked.revoke_token(token.jti, token.expires_at);
-                    self.ledger.put_packed(pack.hour(), &token);
+                    let before = self.revoked.revoke_token(token.jti, token.expires_at);
+                    let until = self.revoked.kept_until(token.jti);
+                    let place = (pack.hour(), token.jti);
+                    self.ledger.put_token(place, token.revision, before, until);
                     last = last.max(token.revision);
                 }
                 self.packs.put(pack.hour(), pack.first(), last);
@@ -178,7 +182,8 @@ impl Memory {
         })
     }
 
-    fn learn_credential(&self, credential: Credential, revision: Revision) -> usize {
+    fn learn_credential(&self, mut credential: Credential, revision: Revision) -> usize {
+        self.directory.fold(&mut credential);
         let client = credential.client_id;
         let before = self.revoked.standing(client);
         self.revoked.set_standing(client, Standing::of(&credential, revision));
@@ -246,9 +251,7 @@ impl Memory {
     /// Forgets a token whose revocation may go in an hour that is over.
     pub(super) fn forget_token(&self, hour: u32, jti: Jti) {
         let end = UnixTime::from_secs((i64::from(hour) + 1) * 3600);
-        if self.revoked.forget_token(jti, end) {
-            self.ledger.forget_token(hour, jti);
-        }
+        self.revoked.forget_token(jti, end);
     }
 
     fn forget(&self, key: &Key) {

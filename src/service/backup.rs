@@ -55,7 +55,9 @@ pub async fn fence(
     let latest = at.max(copy.header.made_at).as_secs();
     let issued_before = UnixTime::from_secs(latest.saturating_add(1));
     let reason = format!("restored from the backup of {}", copy.header.made_at);
-    let (all, _) = ctx.memory.directory.list(None, usize::MAX, |_| true);
+    let directory = &ctx.memory.directory;
+    let query = directory.query("", &ctx.world.load());
+    let (all, _) = directory.list(None, usize::MAX, &query, |_| true);
     let (mut ops, mut suspended) = (Vec::new(), 0);
     for credential in all.iter().filter(|it| !matches!(it.state, CredentialState::Revoked(_))) {
         ops.push(codec::put(&CutOff {

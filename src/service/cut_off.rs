@@ -35,8 +35,7 @@ pub async fn cut_off(
             (directory.get(*client).is_some(), Action::CredentialCutOff, client.to_string())
         }
         CutOffSubject::Account(account) => {
-            let (found, _) = directory.list(None, 1, |credential| credential.account == *account);
-            (!found.is_empty(), Action::AccountCutOff, account.to_string())
+            (directory.has_account(account), Action::AccountCutOff, account.to_string())
         }
     };
     if !known {

@@ -153,7 +153,7 @@ impl CheckedRequest {
             name: self.name,
             description: self.description,
             account: self.account,
-            roles: self.roles,
+            roles: self.roles.into(),
             extra_scopes: self.scopes,
             environments: self.environments,
             rate: self.rate,

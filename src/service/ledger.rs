@@ -1,16 +1,18 @@
 //! The first receipts: what a second revocation of the same thing is answered.
 //!
 //! A credential's own record says when it ended, and the directory in which
-//! commit; the rest is kept here. How many streams a commit closed is known only
-//! once it is durable, so where there were any, a record of its own says so.
+//! commit. Of tokens there may be millions: memory keeps the numbers of the commits
+//! that revoked them, and the store the rest. How many streams a commit closed is
+//! known only once it is durable, so where there were any, a record says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use dashmap::DashMap;
 use parking_lot::RwLock;
+use roaring::RoaringTreemap;
 
 use crate::domain::{Jti, UnixTime};
-use crate::store::codec::{self, CutOff, CutOffSubject, Packed, RevokedToken};
+use crate::store::codec::{self, CutOff, CutOffSubject};
 use crate::store::{Op, Revision};
 
 const CLOSED: &str = "streams-closed/";
@@ -24,76 +26,106 @@ pub struct First {
     pub at: UnixTime,
 }
 
-/// Where the record of a revocation lies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// A token, by the hour in which its record may go, as in the record's key.
-    Token(u32, Jti),
-    /// A cut-off.
+/// What a commit revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A token; the line of the trail that came with it says which.
+    Token,
+    /// What was issued to somebody before a time.
     CutOff(CutOffSubject),
 }
 
-impl Place {
-    fn of(token: &RevokedToken) -> Self {
-        Place::Token(codec::key::hour_of(token.expires_at), token.jti)
-    }
+/// The newest of some commits that came before `revision`.
+fn newest_before(commits: &RoaringTreemap, revision: Revision) -> Option<Revision> {
+    let older = commits.rank(revision.checked_sub(1)?);
+    commits.select(older.checked_sub(1)?)
 }
 
 /// Revocations of tokens, cut-offs, and what they closed.
 #[derive(Default)]
 pub struct Ledger {
-    /// In the order in which they came. Who, why and how long is in the store.
-    order: RwLock<BTreeSet<(Revision, Place)>>,
-    tokens: DashMap<Jti, First>,
+    /// By the hour in which their records may go, packed or not.
+    tokens: RwLock<BTreeMap<u32, RoaringTreemap>>,
+    /// Tokens with a record in another hour than the revocation set would say:
+    /// two revoked them at the same time, with different ends.
+    scattered: DashMap<Jti, BTreeSet<u32>>,
+    order: RwLock<BTreeSet<(Revision, CutOffSubject)>>,
     cut_offs: DashMap<CutOffSubject, (UnixTime, First)>,
     closed: DashMap<Revision, usize>,
 }
 
 impl Ledger {
-    pub(super) fn put_token(&self, token: &RevokedToken, revision: Revision) {
-        let first = First { revision, at: token.revoked_at };
-        self.order.write().insert((revision, Place::of(token)));
-        let mut entry = self.tokens.entry(token.jti).or_insert(first);
-        if revision < entry.revision {
-            *entry = first;
+    /// Takes in that a commit revoked a token whose record lies under `hour`. It was
+    /// kept until `before` until then, and is kept until `until` from now on, as the
+    /// revocation set has it.
+    pub(super) fn put_token(
+        &self,
+        (hour, jti): (u32, Jti),
+        revision: Revision,
+        before: Option<UnixTime>,
+        until: Option<UnixTime>,
+    ) {
+        self.tokens.write().entry(hour).or_default().insert(revision);
+        let others = [before, until].into_iter().flatten().map(codec::key::hour_of);
+        for other in others.filter(|other| *other != hour) {
+            self.scattered.entry(jti).or_default().extend([hour, other]);
         }
     }
 
-    /// Takes in a token that lies packed.
-    pub(super) fn put_packed(&self, hour: u32, token: &Packed<'_>) {
-        let first = First { revision: token.revision, at: token.revoked_at };
-        self.order.write().insert((token.revision, Place::Token(hour, token.jti)));
-        let mut entry = self.tokens.entry(token.jti).or_insert(first);
-        if token.revision < entry.revision {
-            *entry = first;
-        }
+    /// Notes that all records of tokens have gone that lay under an hour before `hour`.
+    pub(super) fn forget_before(&self, hour: u32) {
+        let mut tokens = self.tokens.write();
+        *tokens = tokens.split_off(&hour);
+        drop(tokens);
+        self.scattered.retain(|_, hours| {
+            hours.retain(|of_record| *of_record >= hour);
+            !hours.is_empty()
+        });
     }
 
-    /// Forgets a token, and that its record lay under this hour.
-    pub(super) fn forget_token(&self, hour: u32, jti: Jti) {
-        if let Some((_, first)) = self.tokens.remove(&jti) {
-            self.order.write().remove(&(first.revision, Place::Token(hour, jti)));
-        }
+    /// The hours under which records of a token may lie that is kept until `until`.
+    pub(super) fn hours_of(&self, jti: Jti, until: UnixTime) -> BTreeSet<u32> {
+        let mut hours = self.scattered.get(&jti).map(|hours| hours.clone()).unwrap_or_default();
+        hours.insert(codec::key::hour_of(until));
+        hours
     }
 
-    /// Up to `limit` places from before `before`, the newest first.
+    /// Up to `limit` commits from before `before`, the newest first.
     pub(super) fn older(
         &self,
         before: Option<Revision>,
         limit: usize,
-        wanted: impl Fn(&Place) -> bool,
-    ) -> Vec<(Revision, Place)> {
-        // No place sorts before a token of hour 0 with the least id.
-        let end = (before.unwrap_or(Revision::MAX), Place::Token(0, Jti::from_bytes([0; 16])));
-        let order = self.order.read();
-        let older = order.range(..end).rev().filter(|(_, place)| wanted(place));
-        older.take(limit).cloned().collect()
+        tokens: bool,
+        cut_offs: bool,
+    ) -> Vec<(Revision, What)> {
+        let before = before.unwrap_or(Revision::MAX);
+        let mut found = Vec::new();
+        if tokens {
+            let hours = self.tokens.read();
+            let newest = |(hour, commits): (&u32, &RoaringTreemap)| {
+                Some((newest_before(commits, before)?, *hour))
+            };
+            let mut next: BinaryHeap<(Revision, u32)> = hours.iter().filter_map(newest).collect();
+            while let Some((revision, hour)) = next.pop().filter(|_| found.len() < limit) {
+                found.push((revision, What::Token));
+                let older = hours.get(&hour).and_then(|commits| newest_before(commits, revision));
+                next.extend(older.map(|revision| (revision, hour)));
+            }
+        }
+        if cut_offs {
+            let order = self.order.read();
+            let older = order.iter().rev().skip_while(|(revision, _)| *revision >= before);
+            found.extend(older.take(limit).map(|(at, who)| (*at, What::CutOff(who.clone()))));
+            found.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
+            found.truncate(limit);
+        }
+        found
     }
 
     /// Takes a cut-off in; the later time stands.
     pub(super) fn put_cut_off(&self, cut: &CutOff, revision: Revision) {
         let new = (cut.issued_before, First { revision, at: cut.at });
-        let place = |revision| (revision, Place::CutOff(cut.subject.clone()));
+        let place = |revision| (revision, cut.subject.clone());
         let mut entry = self.cut_offs.entry(cut.subject.clone()).or_insert(new);
         let mut order = self.order.write();
         // The record was overwritten: it stands where it was written last.
@@ -118,11 +150,6 @@ impl Ledger {
             self.put_closed(revision, streams);
         }
         name.starts_with(CLOSED)
-    }
-
-    /// The first revocation of a token.
-    pub fn token(&self, jti: Jti) -> Option<First> {
-        self.tokens.get(&jti).map(|first| *first)
     }
 
     /// The cut-off of somebody: the time before which all is dead, and its commit.

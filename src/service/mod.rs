@@ -28,6 +28,8 @@ pub mod keys;
 mod ledger;
 mod mint_token;
 mod packed;
+mod page;
+mod query;
 mod rates;
 mod reading;
 mod reloaded;
@@ -35,6 +37,8 @@ mod revocations;
 mod revoke;
 mod revoke_token;
 mod search;
+#[cfg(test)]
+mod search_tests;
 mod secrets;
 mod suspend;
 mod sweep;

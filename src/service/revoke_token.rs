@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::actor::Actor;
-use super::change::{Plan, commit, written};
+use super::change::{ChangeError, Outcome, Plan, commit, written};
 use super::context::Context;
 use super::fault::FieldFault;
+use super::revocations::first_of_token;
 use super::revoke::{Receipt, RevokeError, check_reason, receipt};
 use super::sweep::IN_HAND;
 use crate::domain::{Action, Changes, ClientId, Jti, UnixTime};
@@ -16,6 +17,9 @@ use crate::token::{Expectations, UnverifiedToken, VerifiedToken, verify};
 /// How long a token of unknown end is kept revoked, at least: a reload may have
 /// shortened the lives of tokens since it was minted.
 const UNKNOWN_END: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How often a revocation is looked for that is there and then is not.
+const LOOKS: usize = 3;
 
 /// One token, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +71,9 @@ pub async fn revoke_token(
         let minting = ctx.minting.load();
         (minting.max_token_ttl, minting.clock_skew)
     };
-    let made = commit(ctx, || {
-        if let Some(first) = ctx.memory.ledger.token(token.jti) {
-            return Ok(Plan::Done(first));
+    let decide = || {
+        if ctx.memory.revoked.is_token_revoked(token.jti) {
+            return Ok(Plan::Done(()));
         }
         let at = ctx.now();
         // A day more: a reload may allow a wider skew before it is forgotten, and the
@@ -100,6 +104,18 @@ pub async fn revoke_token(
             },
         );
         Ok::<_, RevokeError>(Plan::Commit(change, at))
-    });
-    Ok(receipt(ctx, made.await?).await)
+    };
+    for _ in 0..LOOKS {
+        let made = match commit(ctx, decide).await? {
+            Outcome::Committed(receipt, at) => Outcome::Committed(receipt, at),
+            Outcome::Already(()) => match first_of_token(ctx, token.jti).await {
+                Ok(Some(first)) => Outcome::Already(first),
+                // It was swept between the two looks.
+                Ok(None) => continue,
+                Err(error) => return Err(ChangeError::NotDone(error.to_string()).into()),
+            },
+        };
+        return Ok(receipt(ctx, made).await);
+    }
+    Err(ChangeError::Contended.into())
 }

@@ -1,13 +1,11 @@
 //! Finding credentials: the history, newest first.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
 use super::directory::Place;
-use crate::domain::{Credential, Environments, Role, RoleId, StateName, UnixTime};
-use crate::policy::Snapshot;
+use crate::domain::{Credential, Environments, StateName, UnixTime};
 
 /// What is looked for; what is `None` does not matter.
 #[derive(Clone, Debug, Default)]
@@ -35,21 +33,21 @@ pub fn search(
     after: Option<Place>,
     limit: usize,
 ) -> (Vec<Arc<Credential>>, Option<Place>) {
-    let terms = Term::read(filter.q.as_deref().unwrap_or_default(), &ctx.world.load());
+    let directory = &ctx.memory.directory;
+    let query = directory.query(filter.q.as_deref().unwrap_or_default(), &ctx.world.load());
     let now = ctx.now();
     let idle_since = filter.unused_for.map(|how_long| now.minus(how_long));
     let idle = |credential: &Credential| {
         let last = || ctx.memory.activity.last_used_at_all(credential.client_id);
         idle_since.is_none_or(|since| last().is_none_or(|last| last <= since))
     };
-    let wanted =
-        |credential: &Credential| fits(filter, &terms, credential, now) && idle(credential);
-    let (found, more) = ctx.memory.directory.list(after, limit, wanted);
+    let wanted = |credential: &Credential| fits(filter, credential, now) && idle(credential);
+    let (found, more) = directory.list(after, limit, &query, wanted);
     let last = found.last().map(|credential| (credential.created_at, credential.client_id));
     (found, last.filter(|_| more))
 }
 
-fn fits(filter: &Filter, terms: &[Term], credential: &Credential, now: UnixTime) -> bool {
+fn fits(filter: &Filter, credential: &Credential, now: UnixTime) -> bool {
     let is =
         |wanted: &Option<String>, has: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(has);
     filter.state.is_none_or(|state| credential.state_at(now) == state)
@@ -59,36 +57,6 @@ fn fits(filter: &Filter, terms: &[Term], credential: &Credential, now: UnixTime)
             "*" => credential.environments == Environments::All,
             one => credential.environments.contains(one),
         })
-        && terms.iter().all(|term| term.fits(credential))
-}
-
-/// One part of a word, and the roles that it finds.
-struct Term {
-    text: String,
-    roles: BTreeSet<RoleId>,
-}
-
-impl Term {
-    fn read(q: &str, world: &Snapshot) -> Vec<Term> {
-        let roles_with = |text: &str| {
-            let labelled = |role: &&Role| contains(&role.label, text);
-            world.roles().iter().filter(labelled).map(|role| role.id.clone()).collect()
-        };
-        q.split_whitespace()
-            .map(str::to_lowercase)
-            .map(|text| Term { roles: roles_with(&text), text })
-            .collect()
-    }
-
-    fn fits(&self, credential: &Credential) -> bool {
-        [&credential.created_by, &credential.name, &credential.description]
-            .into_iter()
-            .any(|column| contains(column, &self.text))
-            || credential
-                .roles
-                .iter()
-                .any(|role| self.roles.contains(role) || contains(role.as_str(), &self.text))
-    }
 }
 
 /// Whether `text`, in any case, holds `part`, which is in lower case.

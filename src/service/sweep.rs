@@ -19,8 +19,8 @@ const SWEPT: &str = "swept-until";
 /// Packs that go in one change.
 const PACKS: usize = 64;
 
-/// Removes up to one change's worth of stale revocations, whole hours only. Returns
-/// how many.
+/// Removes all stale revocations, whole hours only, one change's worth after the
+/// other. Returns how many. Whoever asks for a token meanwhile waits for microseconds.
 ///
 /// # Errors
 /// When the store takes no changes; nothing is lost by trying later.
@@ -28,30 +28,51 @@ pub async fn sweep(ctx: &Context) -> Result<usize, CommitError> {
     let skew = ctx.minting.load().clock_skew;
     // A revocation is kept a clock skew longer than its token could live.
     let hour = key::hour_of(ctx.now().minus(skew));
-    let end = key::begin_of(hour);
-    let packs = ctx.memory.packs.before(hour, PACKS);
-    if !packs.is_empty() {
+    let count = sweep_packs(ctx, hour).await? + sweep_single(ctx, key::begin_of(hour)).await?;
+    ctx.memory.ledger.forget_before(hour);
+    Ok(count)
+}
+
+async fn sweep_packs(ctx: &Context, hour: u32) -> Result<usize, CommitError> {
+    let mut count = 0;
+    loop {
+        let packs = ctx.memory.packs.before(hour, PACKS);
+        if packs.is_empty() {
+            return Ok(count);
+        }
         let tokens = packed_tokens(ctx, packs.clone()).await;
         let tokens = tokens.map_err(|error| CommitError::NotDone(error.to_string()))?;
         let keys = packs.into_iter().map(|(hour, first)| key::packed_tokens(hour, Some(first)));
-        remove(ctx, end, keys.map(|key| Op::Delete { key }).collect()).await?;
+        let ops = keys.map(|key| Op::Delete { key }).collect();
+        remove(ctx, key::begin_of(hour), ops).await?;
         // The observer knows of the packs alone.
         for (hour, jti) in &tokens {
             ctx.memory.forget_token(*hour, *jti);
         }
-        return Ok(tokens.len());
+        count += tokens.len();
     }
-    let stale = ctx.memory.revoked.stale_tokens(end, MAX_OPS - 1);
-    if stale.is_empty() {
-        return Ok(0);
+}
+
+async fn sweep_single(ctx: &Context, end: UnixTime) -> Result<usize, CommitError> {
+    let (mut count, mut place) = (0, Some(0));
+    while let Some(from) = place {
+        let (stale, next) = ctx.memory.revoked.stale_tokens(from, end, MAX_OPS - 1);
+        place = next;
+        if stale.is_empty() {
+            // Nothing here waits: others get their turn on this thread.
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let key = |(jti, until): &(_, UnixTime)| key::revoked_token(*until, jti);
+        let ops = stale.iter().map(|one| Op::Delete { key: key(one) }).collect();
+        remove(ctx, end, ops).await?;
+        // Whether or not there was a record: otherwise they would be found again and again.
+        for (jti, until) in &stale {
+            ctx.memory.forget_token(key::hour_of(*until), *jti);
+        }
+        count += stale.len();
     }
-    let ops = stale.iter().map(|(jti, until)| Op::Delete { key: key::revoked_token(*until, jti) });
-    remove(ctx, end, ops.collect()).await?;
-    // Whether or not there was a record: otherwise they would be found again and again.
-    for (jti, until) in &stale {
-        ctx.memory.forget_token(key::hour_of(*until), *jti);
-    }
-    Ok(stale.len())
+    Ok(count)
 }
 
 /// Deletes, and notes up to where: in one commit, so that there is no moment at which

@@ -54,7 +54,7 @@ impl CredentialPatch {
             next.description = reading::description(&mut faults, text);
         }
         if let Some(roles) = &self.roles {
-            next.roles = reading::roles(&mut faults, roles, world);
+            next.roles = reading::roles(&mut faults, roles, world).into();
             let kept = &next.roles;
             next.armed.retain(|role, _| kept.contains(role));
         }

@@ -107,7 +107,7 @@ pub async fn narrow_credential(
         }
         let mut next = credential.clone();
         next.armed.retain(|role, _| roles.contains(role));
-        (next.roles, next.extra_scopes, next.environments) = (roles, scopes, environments);
+        (next.roles, next.extra_scopes, next.environments) = (roles.into(), scopes, environments);
         (next.rate, next.concurrency) = (rate, concurrency);
         if next == *credential {
             return Ok(Next::Same(()));

@@ -1,23 +1,50 @@
 //! Verified tokens, so that a signature is checked once and not per request.
 //!
 //! Only what [`super::verify`] gave may be put in, and a hit is only half an
-//! answer: the caller asks `live_at` and the revocations every time. An entry is
+//! answer: the caller asks `live_at` and the revocations every time, so that an
+//! entry that outlives its token serves to refuse it, cheaply and by name. It is
 //! worth what the keys and expectations were when it was made: `clear` when they
 //! change, or keep their generation in the value and compare it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 /// Entries a cache has room for unless told otherwise.
 pub const DEFAULT_CACHE_ENTRIES: usize = 100_000;
 
-/// A bounded map from the full text of a token to what was found in it. The key
+/// The most bytes that a cache holds, about. A token may be 8 KiB long, and
+/// what is found in it as much again.
+const CACHE_BYTES: usize = 128 << 20;
+
+/// What an entry takes besides its token and what was found in it.
+const ENTRY_BYTES: usize = 128;
+
+/// What was found in a token, and what it weighs.
+#[derive(Clone)]
+struct Found<V> {
+    value: V,
+    weight: u64,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl<V> Weighter<Box<str>, Found<V>> for Weight {
+    fn weight(&self, _token: &Box<str>, found: &Found<V>) -> u64 {
+        found.weight
+    }
+}
+
+/// A map, bounded in entries and in bytes, from the full text of a token to what was found in it. The key
 /// is the text itself and never only a hash of it: two tokens can't be mixed up.
 /// The hash that finds the slot is over all bytes and seeded per process; only
 /// tokens that we signed are ever in, so nobody can fill a slot by choice.
 pub struct TokenCache<V: Clone> {
-    entries: Cache<Box<str>, V>,
+    entries: Cache<Box<str>, Found<V>, Weight>,
+    /// What an entry weighs at least, so that there are never too many.
+    least: usize,
     counters: Counters,
 }
 
@@ -36,20 +63,33 @@ impl<V: Clone> Default for TokenCache<V> {
 impl<V: Clone> TokenCache<V> {
     /// With room for about this many entries; at least one.
     pub fn new(entries: usize) -> Self {
-        TokenCache { entries: Cache::new(entries.max(1)), counters: Counters::default() }
+        Self::with_bytes(entries, CACHE_BYTES)
+    }
+
+    fn with_bytes(entries: usize, bytes: usize) -> Self {
+        let entries = entries.max(1);
+        TokenCache {
+            entries: Cache::with_weighter(entries, wide(bytes), Weight),
+            least: bytes.div_ceil(entries),
+            counters: Counters::default(),
+        }
     }
 
     /// What was put in for exactly this token. Cheap to clone is best: an `Arc`.
     pub fn get(&self, token: &str) -> Option<V> {
         let found = self.entries.get(token);
         self.counters.count(found.is_some());
-        found
+        found.map(|found| found.value)
     }
 
     /// Puts in what [`super::verify`] found in this very token, and never
-    /// anything else. The least useful entry goes if there is no room.
-    pub fn insert(&self, token: &str, value: V) {
-        self.entries.insert(token.into(), value);
+    /// anything else; `bytes` is about what that takes. The least useful entry
+    /// goes if there is no room: tokens that come once push out no others that
+    /// come again and again.
+    pub fn insert(&self, token: &str, value: V, bytes: usize) {
+        let weight = wide(token.len().saturating_add(bytes).saturating_add(ENTRY_BYTES));
+        let weight = weight.max(wide(self.least));
+        self.entries.insert(token.into(), Found { value, weight });
     }
 
     /// Takes one out; true if it was there.
@@ -67,6 +107,11 @@ impl<V: Clone> TokenCache<V> {
         self.entries.len()
     }
 
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> u64 {
+        self.entries.weight()
+    }
+
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -81,6 +126,10 @@ impl<V: Clone> TokenCache<V> {
     pub fn misses(&self) -> u64 {
         self.counters.sum(|stripe| &stripe.misses)
     }
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// A power of two, so that finding one's own is a mask.
@@ -132,7 +181,7 @@ mod tests {
         let cache = TokenCache::new(100);
         let token = "eyJ0eXAi.eyJpc3Mi.c2ln".repeat(40);
         assert_eq!(cache.get(&token), None);
-        cache.insert(&token, 1);
+        cache.insert(&token, 1, 0);
         assert_eq!(cache.get(&token), Some(1));
         for place in 0..token.len() {
             let mut other = token.clone().into_bytes();
@@ -152,7 +201,7 @@ mod tests {
         for room in [0, 1, 1000] {
             let cache = TokenCache::new(room);
             for n in 0..5000 {
-                cache.insert(&n.to_string(), n);
+                cache.insert(&n.to_string(), n, 0);
             }
             assert!(cache.len() <= room.max(1), "{room}: {}", cache.len());
             cache.clear();
@@ -161,9 +210,42 @@ mod tests {
     }
 
     #[test]
+    fn is_bounded_in_bytes() {
+        let cache = TokenCache::with_bytes(1000, 1 << 20);
+        for n in 0..2000 {
+            cache.insert(&format!("{n:08000}"), n, 8000);
+        }
+        assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
+        assert!((20..=65).contains(&cache.len()), "{}", cache.len());
+        // What is larger than all the room there is stays out.
+        cache.insert("huge", 0, 2 << 20);
+        assert_eq!(cache.get("huge"), None);
+        assert!(cache.bytes() <= 1 << 20);
+    }
+
+    #[test]
+    fn tokens_that_come_once_push_out_none_that_come_often() {
+        let cache = TokenCache::new(1000);
+        let ask = |token: &str| {
+            if cache.get(token).is_none() {
+                cache.insert(token, (), 0);
+            }
+        };
+        let often: Vec<String> = (0..500).map(|n| format!("often {n}")).collect();
+        for _ in 0..4 {
+            often.iter().for_each(|token| ask(token));
+        }
+        for n in 0..20_000 {
+            ask(&format!("once {n}"));
+        }
+        let kept = often.iter().filter(|token| cache.get(token).is_some()).count();
+        assert!(kept > 450, "{kept} of 500");
+    }
+
+    #[test]
     fn counts_across_threads() {
         let cache = Arc::new(TokenCache::default());
-        cache.insert("a", ());
+        cache.insert("a", (), 0);
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {

@@ -7,7 +7,7 @@ use crate::domain::{Jti, RoleId};
 
 /// One request, before and after each change, so that the token is in the cache.
 #[track_caller]
-fn turns(change: impl FnOnce(&World), reason: &str) {
+fn turns<R>(change: impl FnOnce(&World) -> R, reason: &str) {
     let world = World::new();
     let ask = Ask::new("GET", "/v1/me").with(&token(|_| {}));
     check(&world, &ask, "allow me acme");

@@ -1,5 +1,7 @@
 //! Every reason for which a token does not count, fresh and from the cache.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -99,6 +101,16 @@ fn a_token_from_the_cache_dies_at_its_time() {
     // A clock that is set back does not make it older than it is.
     world.now = at(NOW - 41);
     check(&world, &ask, "deny not_yet_valid me");
+}
+
+#[test]
+fn what_is_remembered_ends_with_the_keys() {
+    let world = World::new();
+    judge(&world, &Ask::new("GET", "/v1/me").with(&token(|_| {})));
+    assert_eq!(world.snapshot.cache().len(), 1);
+    assert!(world.snapshot.cache().bytes() > 500, "a token and what was found in it");
+    let other = world.snapshot.with_keys(Arc::clone(world.snapshot.keys()));
+    assert!(other.cache().is_empty());
 }
 
 #[test]

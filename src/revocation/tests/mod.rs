@@ -3,13 +3,12 @@
 mod set;
 mod streams;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    AccountId, ClientId, Environments, Generation, Grant, Jti, ScopeSet, UnixTime,
+    AccountId, ClientId, Environments, Generation, Grant, Jti, RoleSet, ScopeSet, UnixTime,
 };
 use crate::token::{
     Algorithm, Expectations, Keyring, NewToken, SigningKey, UnverifiedToken, VerifiedToken,
@@ -85,7 +84,7 @@ fn standing() -> Standing {
         expires_at: None,
         generations: vec![(1, None), (2, None)],
         account: account("acme"),
-        roles: BTreeSet::new(),
+        roles: RoleSet::default(),
         extra_scopes: ScopeSet::new(),
         armed: std::collections::BTreeMap::new(),
         environments: Environments::All,

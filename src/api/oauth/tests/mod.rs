@@ -10,12 +10,11 @@ mod revoke;
 mod tokens;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::executor::block_on;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -31,6 +30,13 @@ use crate::token::{Algorithm, Expectations, Sealer};
 
 const NOW: i64 = 1_795_314_000;
 const ISSUER: &str = "http://127.0.0.1:8080";
+
+static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    RUNTIME.block_on(future)
+}
 
 /// A generator that gives the same bytes in every run, and never twice in one.
 #[derive(Default)]
@@ -157,7 +163,7 @@ impl Gateway {
             name: "n".into(),
             description: String::new(),
             account: AccountId::new("acme").unwrap(),
-            roles: BTreeSet::from([RoleId::new("operator").unwrap()]),
+            roles: [RoleId::new("operator").unwrap()].into(),
             extra_scopes: ScopeSet::new(),
             environments: Environments::All,
             rate: None,

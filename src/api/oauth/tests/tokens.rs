@@ -101,9 +101,9 @@ fn scopes() {
             None => drop(answer.assert(400, "invalid_scope")),
         }
     }
-    let gone = gateway.client(|c| c.roles = BTreeSet::from([RoleId::new("gone").unwrap()]));
+    let gone = gateway.client(|c| c.roles = [RoleId::new("gone").unwrap()].into());
     gateway.mint(&gone, "").assert(400, "invalid_scope");
-    let huge = gateway.client(|c| c.roles = BTreeSet::from([RoleId::new("huge").unwrap()]));
+    let huge = gateway.client(|c| c.roles = [RoleId::new("huge").unwrap()].into());
     let answer = gateway.mint(&huge, "");
     answer.assert(400, "invalid_scope");
     assert!(answer.text.contains("8 KiB"), "{}", answer.text);
