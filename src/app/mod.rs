@@ -1,10 +1,13 @@
 //! The composition root: a configuration -> running parts. No logic lives here.
 
+mod aside;
 mod background;
 mod backup;
+mod descriptors;
 mod end;
 mod error;
 mod listeners;
+mod panics;
 mod parts;
 mod ports;
 mod seal_file;

@@ -12,13 +12,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::aside::Aside;
 use super::background::{
     Pace, cut_expired, gather, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
+use super::descriptors::enough_for;
 use super::end::Farewell;
 pub use super::error::StartError;
 use super::listeners::{Doors, Listeners, Sockets, local};
+use super::panics;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
 use super::state::{blocking, context, open};
@@ -81,6 +84,7 @@ pub struct Running {
     pub(super) log: Arc<AccessLog>,
     pub(super) serving: JoinHandle<()>,
     pub(super) beside: JoinSet<()>,
+    pub(super) aside: Aside,
     reloads: Reloads,
     generation: AtomicU64,
     pub(super) stop_beside: watch::Sender<bool>,
@@ -125,6 +129,7 @@ pub async fn start_with(
     means: Means,
     handed: Handed,
 ) -> Result<Running, StartError> {
+    panics::watch();
     refuse_what_is_not_built(&config)?;
     warn_of_dates(&config, means.clock.as_ref());
     let Config {
@@ -163,7 +168,9 @@ pub async fn start_with(
     } else {
         None
     };
-    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    let mut settings =
+        edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    settings.connections = enough_for(settings.connections);
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
@@ -199,11 +206,13 @@ pub async fn start_with(
         admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
+    let aside = Aside::new().map_err(StartError::Thread)?;
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
         let app = farewell.round(app);
-        beside.spawn(ports::serve(listener, app, heads, stop_beside.subscribe()));
+        let listener = aside.adopt(listener).map_err(StartError::Thread)?;
+        aside.spawn(&mut beside, ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
-    beside.spawn(cut_expired(Arc::clone(&context)));
+    aside.spawn(&mut beside, cut_expired(Arc::clone(&context)));
     let pace = || Pace::while_it_is(lent.here());
     beside.spawn(tend_keys(Arc::clone(&context), pace()));
     beside.spawn(sweep_again_and_again(Arc::clone(&context), pace()));
@@ -211,7 +220,7 @@ pub async fn start_with(
     beside.spawn(keep_usage_again_and_again(Arc::clone(&context), pace()));
     beside.spawn(lapse_again_and_again(Arc::clone(&context), metrics.clone(), pace()));
     if let Some(before) = &before {
-        beside.spawn(Arc::clone(before).serve_commits(Arc::clone(&store)));
+        aside.spawn(&mut beside, Arc::clone(before).serve_commits(Arc::clone(&store)));
     }
     let watched = Arc::clone(&plane);
     beside.spawn(async move { watched.watch_upstreams().await });
@@ -235,6 +244,7 @@ pub async fn start_with(
         log,
         serving,
         beside,
+        aside,
         reloads,
         generation: AtomicU64::new(1),
         stop_beside,

@@ -29,6 +29,8 @@ pub(super) fn serve(file: &Path) -> Outcome {
         Sockets::from_env().context("a socket was handed over that is none to listen on")?;
     let config = config::load(file)?;
     let _logging = logging::start("info");
+    // The log tells where a panic was; what it said may quote a secret.
+    std::panic::set_hook(Box::new(|_| ()));
     let runtime = runtime(config.server.threads)?;
     let outcome = runtime.block_on(run(file, config, sockets));
     if matches!(outcome, Ok(DONE)) {

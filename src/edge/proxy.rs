@@ -111,7 +111,11 @@ impl ProxyHttp for Gateway {
             self.answer_locally(endpoint, session, ctx).await?;
             return Ok(true);
         }
-        match self.pass(session, ctx).await? {
+        let judged = match self.refuse_the_crowd() {
+            Some(denial) => Err(denial),
+            None => self.pass(session, ctx).await?,
+        };
+        match judged {
             Ok(passage) => {
                 ctx.stage = Stage::Permitted(passage);
                 Ok(false)
@@ -136,6 +140,11 @@ impl ProxyHttp for Gateway {
                 None => held,
             });
         }
+        // Pingora would write an empty last frame of HTTP/2 as a chunk of its own: that is
+        // the end, and the real one after it stays on the connection for the next request.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         // An empty frame is no progress.
         let is_progress = end || body.as_ref().is_some_and(|chunk| !chunk.is_empty());
@@ -144,6 +153,7 @@ impl ProxyHttp for Gateway {
         {
             let turn = if end { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
+            self.waits(ctx, turn);
         }
         match &ctx.stage {
             Stage::Permitted(passage)
@@ -172,7 +182,11 @@ impl ProxyHttp for Gateway {
             let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
         }
-        passage.next_peer()
+        let peer = passage.next_peer();
+        // A client that has yet to send its upload keeps itself waiting.
+        let turn = if session.is_body_done() { Turn::Upstream } else { Turn::Client };
+        self.waits(ctx, turn);
+        peer
     }
 
     fn fail_to_connect(
@@ -250,6 +264,7 @@ impl ProxyHttp for Gateway {
         let status = response.status.as_u16();
         if status >= 200 || status == 101 {
             ctx.status = Some(status);
+            ctx.place = None;
             if let Some(ticket) = &ctx.ticket {
                 ticket.patience.stop();
             }

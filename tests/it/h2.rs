@@ -152,6 +152,32 @@ async fn bodies_keep_to_their_limits() {
     assert_eq!(h.upstream.last().length, 3 << 20);
 }
 
+/// Many clients end an upload with an empty frame. Nothing of it may be left on the
+/// upstream's connection, where the next request, anybody's, would have it in front.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_ends_once_whatever_ends_it() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let ask = |method| request(method, "http://h/any/acme/x", Some(&token));
+    for frames in [&[b"ab".as_slice(), b""][..], &[b""], &[b"", b"ab", b"", b""]] {
+        let (response, mut upload) = h2.begin(ask("POST"), false).await;
+        for (at, frame) in frames.iter().enumerate() {
+            // Each frame is to come by itself.
+            tokio::task::yield_now().await;
+            let is_last = at + 1 == frames.len();
+            upload.send_data(Bytes::from_static(frame), is_last).unwrap();
+        }
+        assert_eq!(Whole::of(response.await.unwrap()).await.status, 200, "{frames:?}");
+        assert_eq!(h.upstream.last().body, frames.concat(), "{frames:?}");
+        assert_eq!(h2.exchange(ask("GET"), b"").await.status, 200);
+        let seen = h.upstream.last();
+        assert!(seen.head.starts_with("GET /any/acme/x "), "{frames:?}: {:?}", seen.head);
+        assert_eq!(seen.connection, h.upstream.seen()[0].connection, "one connection for all");
+    }
+    assert_eq!(h.upstream.count(), 6);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_inside_a_body_are_judged_too() {
     let h = Harness::start().await;

@@ -21,6 +21,17 @@ struct Table {
 }
 
 impl Table {
+    /// Where `make conformance` asks for it: it sends the same to another proxy.
+    fn lend(&self) {
+        let Some(path) = std::env::var_os("HOSTILE_TABLE") else { return };
+        let rows = self.rows.iter().map(|(request, fate)| {
+            let status = if let Refused(status) = fate { Some(status) } else { None };
+            serde_json::json!([request.replace(&self.token, "{T}"), status])
+        });
+        let rows: Vec<serde_json::Value> = rows.collect();
+        std::fs::write(path, serde_json::to_vec(&rows).unwrap()).unwrap();
+    }
+
     /// A whole request; `{T}` stands for a good token.
     fn raw(&mut self, request: &str, fate: Fate) {
         self.rows.push((request.replace("{T}", &self.token), fate));
@@ -452,17 +463,28 @@ fn spoofed_identities(t: &mut Table) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_requests_are_refused_or_forwarded_as_they_were_judged() {
-    let h = Harness::start().await;
-    let mut table = Table { token: h.token(&["reader"]).await, rows: Vec::new() };
+fn table(token: String) -> Table {
+    let mut table = Table { token, rows: Vec::new() };
     paths(&mut table);
     request_lines(&mut table);
     hosts(&mut table);
     framings(&mut table);
     authorizations(&mut table);
     spoofed_identities(&mut table);
+    table
+}
+
+/// All of them, for those who make worse ones of them.
+pub(crate) fn requests(token: &str) -> Vec<String> {
+    table(token.to_owned()).rows.into_iter().map(|(request, _)| request).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_requests_are_refused_or_forwarded_as_they_were_judged() {
+    let h = Harness::start().await;
+    let table = table(h.token(&["reader"]).await);
     assert!(table.rows.len() >= 250, "{} rows", table.rows.len());
+    table.lend();
     let mut wrong = Vec::new();
     for (request, fate) in &table.rows {
         if let Err(what) = meets(&h, request, *fate).await {

@@ -11,6 +11,7 @@
 
 mod audit;
 mod backends;
+mod clients;
 mod clock;
 mod commands;
 mod console;
@@ -38,6 +39,7 @@ mod secure;
 mod store_fails;
 mod streaming;
 mod tls;
+mod torture;
 mod upgrade;
 mod upstream;
 mod upstreams;

@@ -11,7 +11,11 @@ use crate::harness::ROUTES;
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+/// The program that is tried: `make torture` names the one that is shipped.
+pub(crate) fn program() -> String {
+    std::env::var("PORTCULLIS_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_portcullis").to_owned())
+}
 
 /// A gateway process, its files and its addresses.
 pub(crate) struct Process {
@@ -29,18 +33,19 @@ fn free() -> SocketAddr {
 }
 
 impl Process {
-    async fn start(upstream: SocketAddr) -> Self {
-        let mut process = Process::made(upstream, "drain_timeout = \"5s\"");
+    pub(crate) async fn start(upstream: SocketAddr) -> Self {
+        let mut process = Process::prepare(upstream, "");
         process.launch().await;
         process
     }
 
-    /// Its files, and an administrator; it does not run yet.
-    pub(crate) fn made(upstream: SocketAddr, server: &str) -> Self {
+    /// Its files and its administrator, and not yet the server. `limits` are lines
+    /// of `[server]` and below.
+    pub(crate) fn prepare(upstream: SocketAddr, limits: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, admin, metrics, dead) = (free(), free(), free(), free());
         let text = format!(
-            "[server]\nlisten = [\"{data}\"]\n{server}\n[admin]\nlisten = \"{admin}\"\n\
+            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
              [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
              [oauth]\nissuer = \"http://{data}\"\naudience = \"a\"\n\
              [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
@@ -61,29 +66,44 @@ impl Process {
         self.folder.path().join("portcullis.toml")
     }
 
+    /// Puts other lines in the place of the bound for the end, in `[server]`.
+    pub(crate) fn configure(&self, server: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let changed = text.replace("drain_timeout = \"5s\"", server);
+        assert_ne!(changed, text);
+        std::fs::write(self.config(), changed).unwrap();
+    }
+
     /// Runs another command on the same configuration.
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         // `timeout` ends what should have ended by itself: a gateway that
         // starts where it must not.
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", "60", PROGRAM]);
+        command.args(["--signal=KILL", "60", &program()]);
         command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
-    async fn launch(&mut self) {
-        self.launch_by(Command::new(PROGRAM)).await;
+    pub(crate) async fn launch(&mut self) {
+        self.child = Some(self.command().stdout(Stdio::null()).spawn().unwrap());
+        self.ready().await;
     }
 
-    /// Starts it by a command that may have its own environment.
-    pub(crate) async fn launch_by(&mut self, mut command: Command) {
-        let child = command
-            .args(["serve", "--config"])
-            .arg(self.config())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.folder.path().join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+    /// What starts the server.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.args(["serve", "--config"]).arg(self.config());
+        self.quiet(&mut command);
+        command
+    }
+
+    /// Has a command keep what it says.
+    pub(crate) fn quiet<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let stderr = std::fs::File::create(self.folder.path().join("stderr")).unwrap();
+        command.stdout(Stdio::null()).stderr(stderr)
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) {
         let url = format!("http://{}/readyz", self.metrics);
         loop {
             if let Ok(response) = self.http.get(&url).send().await
@@ -96,6 +116,12 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let process = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
     }
 
     pub(crate) fn stderr(&self) -> String {
@@ -134,7 +160,7 @@ impl Process {
     }
 
     /// A number of kilobytes from the kernel's account of the process.
-    fn memory(&self, key: &str) -> u64 {
+    pub(crate) fn memory(&self, key: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
         let text = std::fs::read_to_string(path).unwrap();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap();
@@ -310,7 +336,8 @@ async fn sigterm_drains_and_ends_well() {
 async fn sigterm_gives_load_balancers_time() {
     let upstream = Upstream::start().await;
     let server = "shutdown_delay = \"3s\"\ndrain_timeout = \"1s\"";
-    let mut process = Process::made(upstream.address, server);
+    let mut process = Process::prepare(upstream.address, "");
+    process.configure(server);
     process.launch().await;
     let made = process
         .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
@@ -343,7 +370,7 @@ async fn sigterm_gives_load_balancers_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sigterm_ends_at_once() {
     let upstream = Upstream::start().await;
-    let mut process = Process::made(upstream.address, "shutdown_delay = \"1h\"");
+    let mut process = Process::prepare(upstream.address, "shutdown_delay = \"1h\"");
     process.launch().await;
     let child = process.child.as_mut().unwrap();
     let kill = |signal: &str, id: u32| {
@@ -397,7 +424,7 @@ async fn a_running_gateway_is_backed_up_and_a_backup_is_brought_back() {
     let file = gateway.folder.path().join("b");
     let url = format!("http://{}", gateway.admin);
     let backup = |key: &str, to: &std::path::Path| {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.args(["backup", "--config"]).arg(gateway.config()).arg("--to").arg(to);
         command.env("PORTCULLIS_ADMIN_URL", &url).env("PORTCULLIS_ADMIN_KEY", key);
         tokio::task::spawn_blocking(move || command.output().unwrap())

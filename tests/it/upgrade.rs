@@ -15,7 +15,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::process::{PROGRAM, Process};
+use crate::process::{Process, program};
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 
@@ -32,18 +32,26 @@ struct Gateway {
     pid: u32,
 }
 
+/// Starts the server by a command with an environment of its own.
+async fn launch(process: &mut Process, mut command: Command) {
+    command.args(["serve", "--config"]).arg(process.config());
+    process.child = Some(process.quiet(&mut command).spawn().unwrap());
+    process.ready().await;
+}
+
 impl Gateway {
     async fn start(server: &str) -> Self {
         let upstream = Upstream::start().await;
-        let mut process = Process::made(upstream.address, server);
+        let mut process = Process::prepare(upstream.address, "");
+        process.configure(server);
         let at = process.folder.path().join("notify");
         let notified = UnixDatagram::bind(&at).unwrap();
         notified.set_nonblocking(true).unwrap();
-        let program = process.folder.path().join("portcullis");
-        symlink(PROGRAM, &program).unwrap();
-        let mut command = Command::new(program);
+        let link = process.folder.path().join("portcullis");
+        symlink(program(), &link).unwrap();
+        let mut command = Command::new(link);
         command.env("NOTIFY_SOCKET", &at);
-        process.launch_by(command).await;
+        launch(&mut process, command).await;
         let pid = process.child.as_ref().unwrap().id();
         let mut gateway = Gateway { process, upstream, notified, pid };
         gateway.wait_for_word("READY=1").await;
@@ -64,7 +72,7 @@ impl Gateway {
 
     fn put_back(&self) {
         let beside = self.process.folder.path().join("next");
-        symlink(PROGRAM, &beside).unwrap();
+        symlink(program(), &beside).unwrap();
         std::fs::rename(beside, self.program()).unwrap();
     }
 
@@ -425,7 +433,7 @@ async fn sigterm_during_an_upgrade_ends_both() {
     assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
     assert!(gateway.is_gone(stalled).await);
     gateway.wait_for_word("STOPPING=1").await;
-    gateway.process.launch_by(Command::new(PROGRAM)).await;
+    gateway.process.launch().await;
     assert_eq!(gateway.process.ask(&token).await, 200);
     assert_eq!(gateway.try_change().await.0, 201);
 }
@@ -435,10 +443,10 @@ async fn sigterm_during_an_upgrade_ends_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_that_are_held_outlive_a_restart() {
     let upstream = Upstream::start().await;
-    let mut process = Process::made(upstream.address, "drain_timeout = \"5s\"");
+    let mut process = Process::prepare(upstream.address, "");
     let held = [process.data, process.metrics].map(|at| TcpListener::bind(at).unwrap());
     let by_socket = || {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
             parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
             child_fd,
@@ -447,7 +455,7 @@ async fn sockets_that_are_held_outlive_a_restart() {
         command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "portcullis.socket:portcullis.socket");
         command
     };
-    process.launch_by(by_socket()).await;
+    launch(&mut process, by_socket()).await;
     let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
     let made = process.admin("/v1/credentials", body).await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
@@ -457,14 +465,14 @@ async fn sockets_that_are_held_outlive_a_restart() {
     let mut early = Raw::connect(process.data).await;
     let head = "GET /any/acme/x HTTP/1.1\r\nHost: h\r\n";
     early.send(format!("{head}Authorization: Bearer {token}\r\n\r\n")).await;
-    process.launch_by(by_socket()).await;
+    launch(&mut process, by_socket()).await;
     assert_eq!(early.answer().await.unwrap().status, 200);
 
     // One that no key speaks of would never be accepted on.
     process.kill();
     drop(held);
     let stray = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     let parent_fd = stray.as_fd().try_clone_to_owned().unwrap();
     command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
     command.env("LISTEN_FDS", "1").args(["serve", "--config"]).arg(process.config());

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::wire::{self, Message, SPOKEN};
+use crate::app::aside::Aside;
 use crate::app::start::StartError;
 use crate::store::{Change, CommitError, Committed, Receipt, Revision, Store};
 
@@ -32,6 +33,8 @@ pub struct Predecessor {
     commits: Mutex<Option<UnboundedReceiver<(u64, Change)>>>,
     /// Holds the process, so that its number can't come to mean another one.
     process: OwnedFd,
+    /// Not among the requests: where these wait, receipts must not.
+    _aside: Aside,
 }
 
 /// What the old process has said so far.
@@ -48,7 +51,7 @@ struct Progress {
 
 impl Predecessor {
     /// Who started this process to take over, if it was started so: the talk is its
-    /// standard input. To be called on a runtime.
+    /// standard input.
     ///
     /// # Errors
     /// When it says so, and it is not so.
@@ -61,6 +64,9 @@ impl Predecessor {
         // Fails for what is no such socket.
         talk.peer_addr()?;
         talk.set_nonblocking(true)?;
+        let aside = Aside::new()?;
+        let handle = aside.handle().clone();
+        let _inside = handle.enter();
         let (read, write) = tokio::net::UnixStream::from_std(talk)?.into_split();
         let (say, said) = mpsc::unbounded_channel();
         let (asked, commits) = mpsc::unbounded_channel();
@@ -70,6 +76,7 @@ impl Predecessor {
             ended: Mutex::default(),
             commits: Mutex::new(Some(commits)),
             process,
+            _aside: aside,
         });
         tokio::spawn(wire::write_all(write, said));
         tokio::spawn(Arc::clone(&predecessor).listen(read, asked));

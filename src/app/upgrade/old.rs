@@ -14,6 +14,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::unix::OwnedReadHalf;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -89,9 +90,9 @@ impl Running {
         let failed = UpgradeError::failed("the new process can't be talked to");
         let (ours, theirs) = UnixStream::pair().map_err(&failed)?;
         ours.set_nonblocking(true).map_err(&failed)?;
-        let ours = tokio::net::UnixStream::from_std(ours).map_err(&failed)?;
         let mut child = spawn(to, theirs.into(), &self.doors)?;
-        let (heir, mut steps) = Heir::over(ours, Arc::clone(&self.lent));
+        let lent = Arc::clone(&self.lent);
+        let (heir, mut steps) = Heir::over(ours, lent, self.aside.handle()).map_err(&failed)?;
         let wait = self.times.upgrade;
         let outcome = match timeout(wait, self.talk(&heir, &mut steps, &mut child)).await {
             Ok(outcome) => outcome,
@@ -258,10 +259,13 @@ impl Heir {
     /// Follows it from now on: what it commits is taken in at once. Its other words
     /// come through the channel.
     fn over(
-        talk: tokio::net::UnixStream,
+        talk: UnixStream,
         lent: Arc<LentStore>,
-    ) -> (Arc<Self>, UnboundedReceiver<Message>) {
-        let (read, write) = talk.into_split();
+        aside: &Handle,
+    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<Message>)> {
+        // Not among the requests: where these wait, receipts must not.
+        let _inside = aside.enter();
+        let (read, write) = tokio::net::UnixStream::from_std(talk)?.into_split();
         let (say, said) = mpsc::unbounded_channel();
         let (step, steps) = mpsc::unbounded_channel();
         let heir = Arc::new(Heir {
@@ -272,7 +276,7 @@ impl Heir {
             writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
         });
         tokio::spawn(Arc::clone(&heir).listen(read, step, lent));
-        (heir, steps)
+        Ok((heir, steps))
     }
 
     async fn listen(
