@@ -45,9 +45,9 @@
 //! - `edge`: our accept loop, TLS, HTTP/2 driver and head reader, Pingora's
 //!   callbacks, peers, refusals. `edge::peers` looks after addresses beside the
 //!   requests.
-//! - `app`: puts it all together and takes it apart again, in order. The admin and the
-//!   metrics port run on threads of their own (`app::aside`), so that they answer while
-//!   the data plane is saturated.
+//! - `app`: puts it all together and takes it apart again, in order; `app::upgrade` hands
+//!   it from one process to the next. The admin and the metrics port run on threads of
+//!   their own (`app::aside`), so that they answer while the data plane is saturated.
 //!
 //! # The walk of a request
 //!
@@ -142,6 +142,9 @@
 //! 18. What may have taken effect upstream is never sent twice, and no connection is
 //!     shared between trust domains. `what_may_have_been_done_is_never_sent_twice`,
 //!     `trust_is_not_shared_and_is_read_again_at_a_reload`.
+//! 19. Whoever judges knows of every change that has a receipt, of two processes as
+//!     well: `app::upgrade::lent`; `streams_live_on_until_they_are_revoked_or_drained`,
+//!     `whoever_drains_and_does_not_answer_is_ended_before_the_receipt`.
 //!
 //! # Where the first plan was left, and why
 //!

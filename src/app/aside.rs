@@ -33,6 +33,11 @@ impl Aside {
         TcpListener::from_std(listener)
     }
 
+    /// What tasks are started with that belong here.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Runs a task of `set` here.
     pub(super) fn spawn<F>(&self, set: &mut JoinSet<()>, task: F)
     where

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::edge::DataPlane;
 use crate::metrics::Metrics;
@@ -38,6 +39,23 @@ where
     }
 }
 
+/// When those work that write beside the requests: while the store is here.
+#[derive(Clone)]
+pub(super) struct Pace(watch::Receiver<bool>);
+
+impl Pace {
+    pub(super) fn while_it_is(here: watch::Receiver<bool>) -> Self {
+        Pace(here)
+    }
+
+    async fn wait(&mut self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        if self.0.wait_for(|here| *here).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// Cuts requests whose token has run out.
 pub(super) async fn cut_expired(context: Arc<Context>) {
     loop {
@@ -59,9 +77,9 @@ pub(super) async fn cut_expired(context: Arc<Context>) {
 
 /// Forgets revocations of tokens that are dead by themselves, and retires
 /// secrets that nobody used for as long as was asked.
-pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
+pub(super) async fn sweep_again_and_again(context: Arc<Context>, mut pace: Pace) {
     loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
+        pace.wait(SWEEP_EVERY).await;
         // What was not swept, because the store takes no changes, waits for the next time.
         drop(sweep(&context).await);
         retire_unused(&context).await;
@@ -69,9 +87,9 @@ pub(super) async fn sweep_again_and_again(context: Arc<Context>) {
 }
 
 /// Packs revocations, a commit at a time, so that the next start is a fast one.
-pub(super) async fn pack_again_and_again(context: Arc<Context>) {
+pub(super) async fn pack_again_and_again(context: Arc<Context>, mut pace: Pace) {
     loop {
-        tokio::time::sleep(PACK_EVERY).await;
+        pace.wait(PACK_EVERY).await;
         if let Err(error) = pack_revocations(&context).await {
             tracing::warn!(%error, "revocations were not packed; they will be next time");
         }
@@ -79,9 +97,9 @@ pub(super) async fn pack_again_and_again(context: Arc<Context>) {
 }
 
 /// Writes when and for what credentials were used.
-pub(super) async fn keep_usage_again_and_again(context: Arc<Context>) {
+pub(super) async fn keep_usage_again_and_again(context: Arc<Context>, mut pace: Pace) {
     loop {
-        tokio::time::sleep(KEEP_EVERY).await;
+        pace.wait(KEEP_EVERY).await;
         keep(&context).await;
     }
 }
@@ -96,9 +114,9 @@ pub(super) async fn keep(context: &Context) {
 
 /// Puts roles to sleep whose time is over, for the trail and for counting: they
 /// stopped to count by themselves.
-pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metrics) {
+pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metrics, mut pace: Pace) {
     loop {
-        tokio::time::sleep(LAPSE_EVERY).await;
+        pace.wait(LAPSE_EVERY).await;
         note_uses(&context).await;
         for role in lapse(&context).await {
             metrics.armed_role_lapses.with_label_values(&[role.as_str()]).inc();
@@ -107,10 +125,10 @@ pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metric
 }
 
 /// Takes signing keys into and out of use when their time has come.
-pub(super) async fn tend_keys(context: Arc<Context>) {
+pub(super) async fn tend_keys(context: Arc<Context>, mut pace: Pace) {
     let mut told = false;
     loop {
-        tokio::time::sleep(TEND_EVERY).await;
+        pace.wait(TEND_EVERY).await;
         let outcome = keys::retire(&context).await;
         if let (Err(error), false) = (&outcome, told) {
             tracing::warn!(%error, "a signing key whose time is over can't be removed yet");

@@ -14,25 +14,27 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
 use super::background::{
-    again, cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
+    Pace, again, cut_expired, gather, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
 use super::descriptors::enough_for;
+use super::end::Farewell;
+pub use super::error::StartError;
+use super::listeners::{Doors, Listeners, Sockets, local};
 use super::panics;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
-use super::seal_file::SealFileError;
 use super::state::{blocking, context, open};
+use super::upgrade::{Heir, LentStore, Predecessor, Reopen};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
-use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy, EntropyError};
-use crate::edge::{DataPlane, Resolver, bind};
+use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy};
+use crate::edge::{DataPlane, Resolver};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
 use crate::policy::Snapshot;
 use crate::revocation::CutReason;
-use crate::service::{Actor, Context, LoadError, create_admin, keys};
-use crate::store::{OpenError, Store};
-use crate::token::SealError;
+use crate::service::{Actor, Context, create_admin};
+use crate::store::{SledOptions, SledStore, Store};
 
 /// What a gateway takes from the world round it.
 pub struct Means {
@@ -49,65 +51,13 @@ pub struct Means {
     pub resolver: Arc<dyn Resolver>,
 }
 
-/// Why a gateway did not start. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration asks for what this version does not do.
-    #[error("the configuration asks for what this version does not do:\n  {}", .0.join("\n  "))]
-    NotBuilt(Vec<String>),
-    /// The store can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The store can't be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The key file can't be had.
-    #[error(transparent)]
-    SealFile(#[from] SealFileError),
-    /// The sealing failed.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The signing keys can't be had.
-    #[error(transparent)]
-    Keys(#[from] keys::KeysError),
-    /// TLS can't be set up.
-    #[error("TLS can't be set up ([server.tls]): {0}")]
-    Tls(#[from] rustls::Error),
-    /// The first administrator could not be made.
-    #[error("the first administrator could not be made: {0}")]
-    FirstAdmin(String),
-    /// An upstream's name has no address.
-    #[error("upstream {upstream:?}: the address {address:?} can't be resolved: {error}")]
-    Unresolved {
-        /// Which upstream.
-        upstream: String,
-        /// Which of its addresses.
-        address: String,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// TLS to an upstream without a server name: nothing would be verified.
-    #[error("upstream {0:?}: TLS needs a server_name; name what its certificate must be for")]
-    NoTrust(String),
-    /// An address can't be listened on.
-    #[error("can't listen on {address} ({key}): {error}. Free the port, or name another address")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The key that says so.
-        key: &'static str,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// There is no randomness to be had.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// A metric could not be registered.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-    /// The system refused a thread or a task.
-    #[error("the system refused a thread: {0}")]
-    Thread(std::io::Error),
+/// What whoever started this process hands over to it.
+#[derive(Default)]
+pub struct Handed {
+    /// Sockets that listen already.
+    pub sockets: Sockets,
+    /// The process that is to be followed.
+    pub before: Option<Arc<Predecessor>>,
 }
 
 /// A gateway that serves.
@@ -126,17 +76,31 @@ pub struct Running {
     pub context: Arc<Context>,
     /// Whether it is ready, and why not.
     pub readiness: Readiness,
-    counters: Metrics,
-    plane: Arc<DataPlane>,
+    pub(super) counters: Metrics,
+    pub(super) plane: Arc<DataPlane>,
     resolver: Arc<dyn Resolver>,
-    store: Arc<dyn Store>,
-    log: Arc<AccessLog>,
-    serving: JoinHandle<()>,
-    beside: JoinSet<()>,
-    _aside: Aside,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) lent: Arc<LentStore>,
+    pub(super) log: Arc<AccessLog>,
+    pub(super) serving: JoinHandle<()>,
+    pub(super) beside: JoinSet<()>,
+    pub(super) aside: Aside,
     reloads: Reloads,
     generation: AtomicU64,
-    stop_beside: watch::Sender<bool>,
+    pub(super) stop_beside: watch::Sender<bool>,
+    pub(super) farewell: Farewell,
+    pub(super) doors: Doors,
+    pub(super) before: Option<Arc<Predecessor>>,
+    pub(super) heir: Option<Arc<Heir>>,
+    pub(super) times: Times,
+}
+
+/// How patient the end is.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) delay: Duration,
+    pub(super) drain: Duration,
+    pub(super) upgrade: Duration,
 }
 
 /// A configuration that was taken on.
@@ -153,6 +117,18 @@ pub struct TakenOn {
 /// # Errors
 /// When anything at all is missing; then nothing serves.
 pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
+    start_with(config, means, Handed::default()).await
+}
+
+/// As [`start`], with what another process hands over: its sockets, and its store.
+///
+/// # Errors
+/// As for [`start`]; then the process before goes on.
+pub async fn start_with(
+    config: Config,
+    means: Means,
+    handed: Handed,
+) -> Result<Running, StartError> {
     panics::watch();
     refuse_what_is_not_built(&config)?;
     warn_of_dates(&config, means.clock.as_ref());
@@ -171,12 +147,20 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let Means { clock, entropy, log, store, resolver } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
+    let Handed { sockets, before } = handed;
+    if let Some(before) = &before {
+        before.ask_for_store().await?;
+    }
+    let followed = before.clone();
     let opened = blocking(move || {
+        let is_on_disk = store.is_none() && store_config.engine == Engine::Sled;
         let mut opened = open(store, &store_config, in_memory, source.as_ref())?;
-        opened.store = Arc::new(MeteredStore::new(opened.store, store_metrics));
-        Ok(opened)
+        let reopen = is_on_disk.then(|| reopen(SledOptions::new(&store_config.path)));
+        let lent = Arc::new(LentStore::new(opened.store, reopen, followed));
+        opened.store = Arc::new(MeteredStore::new(Arc::clone(&lent) as _, store_metrics));
+        Ok((opened, lent))
     });
-    let opened = opened.await?;
+    let (opened, lent) = opened.await?;
     let store = Arc::clone(&opened.store);
     let context = context(opened, &oauth, roles, routes, clock, Arc::clone(&entropy)).await?;
     let first_admin = if in_memory && context.memory.admins.is_empty() {
@@ -198,31 +182,22 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         Arc::clone(&log),
         u64::from_le_bytes(id_start),
     ));
-    let listen =
-        |address, key| bind(address).map_err(|error| StartError::Listen { address, key, error });
-    let listen_on_all = |addresses: &[SocketAddr], key| {
-        addresses.iter().map(|address| listen(*address, key)).collect::<Result<Vec<_>, _>>()
-    };
-    let tls_addresses = server.tls.as_ref().map_or(&[][..], |tls| &tls.listen);
-    let plain = listen_on_all(&server.listen, "server.listen")?;
-    let encrypted = listen_on_all(tls_addresses, "server.tls.listen")?;
-    let admin_listener = listen(admin.listen, "admin.listen")?;
-    let metrics_listener = listen(metrics_config.listen, "metrics.listen")?;
-    let local = |listener: &tokio::net::TcpListener, key, address| {
-        listener.local_addr().map_err(|error| StartError::Listen { address, key, error })
-    };
-    let all_local = |listeners: &[tokio::net::TcpListener], addresses: &[SocketAddr], key| {
-        let both = listeners.iter().zip(addresses);
-        both.map(|(listener, address)| local(listener, key, *address)).collect::<Result<_, _>>()
-    };
-    let data = all_local(&plain, &server.listen, "server.listen")?;
-    let data_tls = all_local(&encrypted, tls_addresses, "server.tls.listen")?;
-    let admin_address = local(&admin_listener, "admin.listen", admin.listen)?;
-    let metrics_address = local(&metrics_listener, "metrics.listen", metrics_config.listen)?;
+    let listeners = Listeners::open((&server, &admin, &metrics_config), sockets, before.is_none())?;
+    let doors = listeners.doors()?;
+    let Listeners { plain, encrypted, admin: admin_listener, metrics: metrics_listener } =
+        listeners;
+    let data = local(&plain, "server.listen")?;
+    let data_tls = local(&encrypted, "server.tls.listen")?;
+    let one =
+        |listener: &tokio::net::TcpListener| listener.local_addr().map_err(StartError::Thread);
+    let (admin_address, metrics_address) = (one(&admin_listener)?, one(&metrics_listener)?);
+    if let Some(before) = &before {
+        before.ask_to_serve(store.status().head).await?;
+    }
 
     let timed = Arc::clone(&context);
     let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
-    let stop_beside = watch::Sender::new(false);
+    let (stop_beside, farewell) = (watch::Sender::new(false), Farewell::default());
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
     let (state, counters) = (Arc::clone(&context), metrics.clone());
@@ -233,22 +208,32 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
     let aside = Aside::new().map_err(StartError::Thread)?;
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
+        let app = farewell.round(app);
         let listener = aside.adopt(listener).map_err(StartError::Thread)?;
         aside.spawn(&mut beside, ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
-    let counters = metrics.clone();
-    let lapse = move |context| lapse_again_and_again(context, counters.clone());
+    let pace = Pace::while_it_is(lent.here());
+    macro_rules! paced {
+        ($work:path) => {{
+            let pace = pace.clone();
+            again(Arc::clone(&context), move |context| $work(context, pace.clone()))
+        }};
+    }
+    let (counters, slowly) = (metrics.clone(), pace.clone());
+    let lapse = move |context| lapse_again_and_again(context, counters.clone(), slowly.clone());
     aside.spawn(&mut beside, again(Arc::clone(&context), cut_expired));
-    aside.spawn(&mut beside, again(Arc::clone(&context), tend_keys));
+    aside.spawn(&mut beside, paced!(tend_keys));
     aside.spawn(&mut beside, again(Arc::clone(&context), lapse));
-    beside.spawn(again(Arc::clone(&context), sweep_again_and_again));
-    beside.spawn(again(Arc::clone(&context), pack_again_and_again));
-    beside.spawn(again(Arc::clone(&context), keep_usage_again_and_again));
+    beside.spawn(paced!(sweep_again_and_again));
+    beside.spawn(paced!(pack_again_and_again));
+    beside.spawn(paced!(keep_usage_again_and_again));
+    if let Some(before) = &before {
+        aside.spawn(&mut beside, Arc::clone(before).serve_commits(Arc::clone(&store)));
+    }
     let watched = Arc::clone(&plane);
     beside.spawn(async move { watched.watch_upstreams().await });
     let served = Arc::clone(&plane);
-    let drain = server.drain_timeout;
-    let serving = tokio::spawn(async move { served.serve(plain, encrypted, drain).await });
+    let serving = tokio::spawn(async move { served.serve(plain, encrypted).await });
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
     metrics.started.set(context.now().as_secs() as f64);
     readiness.ready();
@@ -267,11 +252,26 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         log,
         serving,
         beside,
-        _aside: aside,
+        aside,
         reloads,
         generation: AtomicU64::new(1),
         stop_beside,
+        farewell,
+        lent,
+        doors,
+        before,
+        heir: None,
+        times: Times {
+            delay: server.shutdown_delay,
+            drain: server.drain_timeout,
+            upgrade: server.upgrade_timeout,
+        },
     })
+}
+
+/// What was checked and loaded before is only looked at for damage.
+fn reopen(options: SledOptions) -> Box<Reopen> {
+    Box::new(move || Ok(Arc::new(SledStore::open(options.clone())?) as Arc<dyn Store>))
 }
 
 fn warn_of_dates(config: &Config, clock: &dyn Clock) {
@@ -367,24 +367,5 @@ impl Running {
             let standing = memory.revoked.standing(client);
             strangers || !standing.is_some_and(|standing| live.holds(&standing))
         })
-    }
-
-    /// Ends it: not ready, drain, write what waits, let go of everything.
-    pub async fn stop(mut self) {
-        self.readiness.not_ready("draining");
-        self.plane.stop();
-        let _ = self.serving.await;
-        self.stop_beside.send_replace(true);
-        // The listeners beside end by themselves; the loops never do.
-        let graceful = async { while self.beside.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(Duration::from_millis(200), graceful).await;
-        self.beside.shutdown().await;
-        keep(&self.context).await;
-        let (store, log) = (self.store, self.log);
-        let _ = tokio::task::spawn_blocking(move || {
-            store.close();
-            log.close();
-        })
-        .await;
     }
 }

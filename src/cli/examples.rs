@@ -14,8 +14,11 @@ Exit codes:
 
 pub(super) const SERVE: &str = "\
 Signals:
-  SIGTERM, SIGINT  not ready, drain (server.drain_timeout), exit 0; a second one exits at once
+  SIGTERM, SIGINT  not ready, wait (server.shutdown_delay), drain (server.drain_timeout),
+                   exit 0; a second one exits at once
   SIGHUP           read the configuration again; a bad file changes nothing and says so
+  SIGUSR2          start the binary that lies there now and hand sockets and store over,
+                   without a gap; one that fails changes nothing and says so
 
 The access log goes to standard output, one JSON line a request; diagnostics go to
 standard error. PORTCULLIS_LOG sets how much: error, warn, info (default), debug, trace,
@@ -23,6 +26,9 @@ also by module, such as \"info,portcullis::edge=debug\".
 
 Example:
   portcullis serve --config portcullis.toml >>access.log
+
+Sockets that systemd hands over (LISTEN_FDS) are known by their addresses; systemd is told
+how it goes (NOTIFY_SOCKET).
 
 Exit codes: 0 drained after a signal; 1 it could not start, or was ended by a second
 signal; 2 a usage or configuration fault";

@@ -62,6 +62,8 @@ impl Inventory {
                 ("server.tls.listen", format!("{:?}", server.tls.as_ref().map(|tls| &tls.listen))),
                 ("server.threads", format!("{:?}", server.threads)),
                 ("server.drain_timeout", format!("{:?}", server.drain_timeout)),
+                ("server.shutdown_delay", format!("{:?}", server.shutdown_delay)),
+                ("server.upgrade_timeout", format!("{:?}", server.upgrade_timeout)),
                 ("admin.listen", config.admin.listen.to_string()),
                 ("metrics.listen", config.metrics.listen.to_string()),
                 ("store", format!("{:?}", config.store)),

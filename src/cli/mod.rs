@@ -18,6 +18,7 @@ mod failure;
 mod inventory;
 mod key;
 mod logging;
+mod notify;
 mod out;
 mod port;
 mod reload;

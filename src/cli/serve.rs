@@ -11,9 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check::{count, counts};
 use super::failure::{DONE, FAILED, Outcome, Usage};
 use super::inventory::Inventory;
+use super::notify;
 use super::reload::reload;
 use super::{logging, out};
-use crate::app::{Means, Running, StartError, start};
+use crate::app::{
+    Ended, Handed, Means, Predecessor, Running, Sockets, StartError, Successor, start_with,
+};
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
 use crate::edge::SystemResolver;
@@ -21,12 +24,15 @@ use crate::service::Actor;
 
 /// `serve …`
 pub(super) fn serve(file: &Path) -> Outcome {
+    // First of all: it changes the environment, and there are no threads yet.
+    let sockets =
+        Sockets::from_env().context("a socket was handed over that is none to listen on")?;
     let config = config::load(file)?;
     let _logging = logging::start("info");
     // The log tells where a panic was; what it said may quote a secret.
     std::panic::set_hook(Box::new(|_| ()));
     let runtime = runtime(config.server.threads)?;
-    let outcome = runtime.block_on(run(file, config));
+    let outcome = runtime.block_on(run(file, config, sockets));
     if matches!(outcome, Ok(DONE)) {
         runtime.shutdown_timeout(Duration::from_secs(1));
     } else {
@@ -69,6 +75,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user2: Signal,
 }
 
 /// What a signal asks for.
@@ -76,6 +83,7 @@ pub(super) struct Signals {
 pub(super) enum Asked {
     End,
     Reload,
+    Upgrade,
 }
 
 impl Signals {
@@ -85,6 +93,7 @@ impl Signals {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
             hangup: catch(SignalKind::hangup())?,
+            user2: catch(SignalKind::user_defined2())?,
         })
     }
 
@@ -93,6 +102,7 @@ impl Signals {
             Some(()) = self.terminate.recv() => Asked::End,
             Some(()) = self.interrupt.recv() => Asked::End,
             Some(()) = self.hangup.recv() => Asked::Reload,
+            Some(()) = self.user2.recv() => Asked::Upgrade,
             else => pending().await,
         }
     }
@@ -103,16 +113,27 @@ impl Signals {
     }
 }
 
-async fn run(file: &Path, config: Config) -> Outcome {
+/// How this process was started, to start the next one in the same way: by name, so that
+/// what lies there now is started.
+fn successor() -> Option<Successor> {
+    let mut args = std::env::args_os();
+    args.next().map(|program| Successor { program, args: args.collect() })
+}
+
+async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let mut signals = Signals::listen()?;
     let mut inventory = Inventory::of(&config);
     let card = Card::of(file, &config);
     for warning in &config.warnings {
         out::note(format_args!("warning: {}", warning.at(file)));
     }
+    let before = Predecessor::from_env().context("the process that is to be followed")?;
+    let handed = Handed { sockets, before };
     // One write for all lines that wait; the log flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    let running = start(config, means(Box::new(log))).await.map_err(start_error)?;
+    let started = start_with(config, means(Box::new(log)), handed).await;
+    let mut running = started.map_err(start_error)?;
+    notify::ready();
     out::note(card.words(&running));
     let mut orders = running.reload_orders();
     loop {
@@ -120,8 +141,18 @@ async fn run(file: &Path, config: Config) -> Outcome {
             asked = signals.next() => match asked {
                 Asked::End => break,
                 Asked::Reload => {
+                    notify::reloading();
                     let _ = reload(file, &running, &mut inventory, &Actor::gateway()).await;
+                    notify::ready();
                 }
+                Asked::Upgrade => match upgrade(&mut running, &mut signals).await {
+                    Upgraded::Yes => {
+                        drop(orders);
+                        return retire(running, &mut signals).await;
+                    }
+                    Upgraded::No => {}
+                    Upgraded::End => break,
+                },
             },
             Some(order) = orders.recv() => {
                 let outcome = reload(file, &running, &mut inventory, &order.by).await;
@@ -130,6 +161,7 @@ async fn run(file: &Path, config: Config) -> Outcome {
         }
     }
     drop(orders);
+    notify::stopping();
     out::note(
         "ending: not ready any more, waiting for requests in flight; a second signal ends at once",
     );
@@ -138,10 +170,58 @@ async fn run(file: &Path, config: Config) -> Outcome {
             out::note("ended; nothing was lost");
             Ok(DONE)
         }
-        () = signals.end() => {
-            out::note("ended at once: requests in flight were cut; what was acknowledged is on disk");
-            Ok(FAILED)
+        () = signals.end() => Ok(at_once()),
+    }
+}
+
+fn at_once() -> u8 {
+    out::note("ended at once: requests in flight were cut; what was acknowledged is on disk");
+    FAILED
+}
+
+/// What became of a wish for an upgrade.
+enum Upgraded {
+    Yes,
+    No,
+    /// A signal to end came between; the new process is gone.
+    End,
+}
+
+async fn upgrade(running: &mut Running, signals: &mut Signals) -> Upgraded {
+    let Some(successor) = successor() else { return Upgraded::No };
+    tracing::info!(program = %successor.program.display(), "upgrading: starting a new process");
+    let outcome = tokio::select! {
+        biased;
+        () = signals.end() => return Upgraded::End,
+        outcome = running.hand_over(&successor) => outcome,
+    };
+    match outcome {
+        Ok(pid) => {
+            notify::main_process(pid);
+            tracing::info!(pid, "upgraded: the new process serves");
+            Upgraded::Yes
         }
+        Err(error) => {
+            tracing::error!(%error, "not upgraded; this process goes on as before");
+            Upgraded::No
+        }
+    }
+}
+
+/// The end of a process that has handed over.
+async fn retire(running: Running, signals: &mut Signals) -> Outcome {
+    tokio::select! {
+        ended = running.retire() => Ok(match ended {
+            Ended::Drained => {
+                out::note("handed over and drained; nothing was lost");
+                DONE
+            }
+            Ended::Alone => {
+                out::note("the process that took over is gone: what was still open is cut");
+                FAILED
+            }
+        }),
+        () = signals.end() => Ok(at_once()),
     }
 }
 

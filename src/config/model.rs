@@ -47,6 +47,11 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// How long requests in flight may take to end after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long to go on accepting after SIGTERM, not ready, so that load balancers
+    /// notice.
+    pub shutdown_delay: Duration,
+    /// How long a new binary may take until it serves, before it is given up.
+    pub upgrade_timeout: Duration,
     /// HTTPS.
     pub tls: Option<Tls>,
     /// What a client may send, and how long it may take.

@@ -103,9 +103,22 @@ pub(super) fn server(section: &Section<'_>, listeners: &mut Listeners) -> Option
         section.or("trusted_proxies", Vec::new(), |value| value.list("networks (CIDR)", network));
     let drain_timeout =
         section.or("drain_timeout", 30 * SECOND, |value| value.duration(Duration::ZERO..=HOUR));
+    let shutdown_delay =
+        section.or("shutdown_delay", Duration::ZERO, |value| value.duration(Duration::ZERO..=HOUR));
+    let upgrade_timeout =
+        section.or("upgrade_timeout", 120 * SECOND, |value| value.duration(SECOND..=HOUR));
     let tls = section.get("tls", |value| value.table(|section| tls(section, listeners)));
     let limits = section.table("limits", limits);
-    Some(Server { listen, threads, trusted_proxies, drain_timeout, tls, limits: limits? })
+    Some(Server {
+        listen,
+        threads,
+        trusted_proxies,
+        drain_timeout,
+        shutdown_delay,
+        upgrade_timeout,
+        tls,
+        limits: limits?,
+    })
 }
 
 fn number(value: &Value<'_>, least: u64, most: u64) -> Option<usize> {

@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     let Client { arrival, wire, seat } = client;
     let (mut stream, home) = lend(wire);
     let mut persistent: Option<HttpPersistentSettings> = None;
-    let mut draining = shutdown.clone();
+    let mut draining = gateway.leave.clone();
     // Over TLS it is for ALPN to say; later it is a request like any other.
     let mut may_be_http2 = !arrival.origin.tls;
     loop {

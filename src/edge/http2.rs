@@ -80,10 +80,10 @@ pub(crate) async fn serve(
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let mut draining = shutdown.clone();
+    let (mut draining, mut leave) = (shutdown.clone(), gateway.leave.clone());
     let begun = tokio::select! {
         begun = timeout(limits.header_timeout, handshake(stream, Some(options(&limits)))) => begun,
-        _ = draining.wait_for(|ending| *ending) => return,
+        _ = leave.wait_for(|leave| *leave) => return,
     };
     let Ok(Ok(mut connection)) = begun else { return };
     let mut streams = JoinSet::new();

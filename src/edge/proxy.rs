@@ -37,6 +37,8 @@ pub(crate) struct Gateway {
     pub(crate) ids: Arc<RequestIds>,
     /// True once no more requests are wanted.
     pub(crate) stop: ShutdownWatch,
+    /// True once idle connections are to go.
+    pub(crate) leave: ShutdownWatch,
 }
 
 #[async_trait]

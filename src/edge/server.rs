@@ -32,6 +32,9 @@ pub struct DataPlane {
     gateway: Gateway,
     proxy: Arc<HttpProxy<Gateway>>,
     stop: watch::Sender<bool>,
+    shut: watch::Sender<bool>,
+    leave: watch::Sender<bool>,
+    cut: watch::Sender<bool>,
 }
 
 /// Connections that wait for `accept`.
@@ -60,13 +63,14 @@ impl DataPlane {
         log: Arc<AccessLog>,
         id_start: u64,
     ) -> Self {
-        let stop = watch::Sender::new(false);
+        let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, meters: Meters::default(), log }),
             ids: Arc::new(RequestIds::new(id_start)),
             stop: stop.subscribe(),
+            leave: leave.subscribe(),
         };
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
@@ -78,7 +82,7 @@ impl DataPlane {
         options.allow_connect_method_proxying = true;
         proxy.server_options = Some(options);
         let proxy = Arc::new(proxy);
-        DataPlane { gateway, proxy, stop }
+        DataPlane { gateway, proxy, stop, shut, leave, cut }
     }
 
     /// Replaces the settings; requests under way end with the old ones. What
@@ -110,17 +114,12 @@ impl DataPlane {
 
     /// Looks after all upstreams, until the end.
     pub async fn watch_upstreams(&self) {
-        watch_all(&self.gateway.settings, self.stop.subscribe()).await;
+        watch_all(&self.gateway.settings, self.leave.subscribe()).await;
     }
 
-    /// Serves until [`DataPlane::stop`], then lets what is under way end, for
-    /// at most `drain`. `encrypted` listeners speak TLS.
-    pub async fn serve(
-        &self,
-        plain: Vec<TcpListener>,
-        encrypted: Vec<TcpListener>,
-        drain: Duration,
-    ) {
+    /// Serves until [`DataPlane::shut`], then lets what is under way end, until
+    /// [`DataPlane::cut`]. `encrypted` listeners speak TLS.
+    pub async fn serve(&self, plain: Vec<TcpListener>, encrypted: Vec<TcpListener>) {
         let seats = Seats::new(self.gateway.settings.load().connections);
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
@@ -135,24 +134,50 @@ impl DataPlane {
                 stop: self.stop.subscribe(),
             };
             let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
-            accepting.spawn(async move { accept(door, &listener, &seats, &connections).await });
+            let shut = self.shut.subscribe();
+            accepting
+                .spawn(async move { accept(door, &listener, &seats, &connections, shut).await });
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
-        let ended = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(drain, ended).await.is_err() {
-            // What is left is told so, where it can be.
-            seats.clear();
-            let ended = async { while connections.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(FAREWELL, ended).await;
+        let mut cut = self.cut.subscribe();
+        tokio::select! {
+            () = async { while connections.join_next().await.is_some() {} } => {}
+            () = async { drop(cut.wait_for(|cut| *cut).await) } => {
+                // What is left is told so, where it can be.
+                seats.clear();
+                let ended = async { while connections.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout(FAREWELL, ended).await;
+            }
         }
         connections.shutdown().await;
         self.proxy.http_cleanup().await;
     }
 
-    /// No new connections; idle ones are closed, busy ones get their answer.
-    pub fn stop(&self) {
+    /// First: every answer says that it is the last of its connection. New
+    /// connections are taken still, so that nobody finds the door shut before
+    /// the load balancers have looked.
+    pub fn say_goodbye(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Second: no new connections. Those that have none of their requests answered
+    /// yet may ask once more. Implies [`DataPlane::say_goodbye`].
+    pub fn shut(&self) {
+        self.say_goodbye();
+        self.shut.send_replace(true);
+    }
+
+    /// Third: idle connections are closed. Implies [`DataPlane::shut`].
+    pub fn leave(&self) {
+        self.shut();
+        self.leave.send_replace(true);
+    }
+
+    /// Last: everything is closed, whatever it does. Implies [`DataPlane::leave`].
+    pub fn cut(&self) {
+        self.leave();
+        self.cut.send_replace(true);
     }
 }
 
@@ -167,15 +192,16 @@ struct Door {
 }
 
 async fn accept(
-    mut door: Door,
+    door: Door,
     listener: &TcpListener,
     seats: &Arc<Seats>,
     connections: &Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    mut shut: watch::Receiver<bool>,
 ) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = door.stop.wait_for(|stop| *stop) => return,
+            _ = shut.wait_for(|shut| *shut) => return,
         };
         let (stream, peer) = match accepted {
             Ok(connection) => connection,
@@ -190,7 +216,7 @@ async fn accept(
         // rest in the backlog, instead of being reset.
         let seat = tokio::select! {
             seat = seats.take() => seat,
-            _ = door.stop.wait_for(|stop| *stop) => seats.squeeze_in(),
+            _ = shut.wait_for(|shut| *shut) => seats.squeeze_in(),
         };
         let door = door.clone();
         let mut running = connections.lock().await;
@@ -215,7 +241,7 @@ impl Door {
     }
 
     async fn serve_tls(
-        mut self,
+        self,
         handshakes: Handshakes,
         stream: TcpStream,
         peer: SocketAddr,
@@ -224,9 +250,10 @@ impl Door {
         let settings = self.gateway.settings.load_full();
         let Some(front) = &settings.tls else { return };
         let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
+        let mut leave = self.gateway.leave.clone();
         let shaken = tokio::select! {
             shaken = handshakes.shake(front, stream, peer, deadline, metrics) => shaken,
-            _ = self.stop.wait_for(|stop| *stop) => return,
+            _ = leave.wait_for(|leave| *leave) => return,
         };
         drop(settings);
         let Some((wire, bound)) = shaken else { return };

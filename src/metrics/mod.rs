@@ -79,6 +79,8 @@ pub struct Metrics {
     pub armed_role_lapses: IntCounterVec,
     /// Reloads of the configuration.
     pub config_reloads: IntCounterVec,
+    /// Upgrades to a new binary.
+    pub upgrades: IntCounterVec,
     /// Wrong keys at the admin port.
     pub admin_auth_failures: IntCounter,
     /// Lines of the access log that were lost because nobody read them.
@@ -247,6 +249,12 @@ impl Metrics {
                 "Reloads of the configuration",
                 &["outcome"],
             )?,
+            upgrades: counters(
+                r,
+                "portcullis_upgrades_total",
+                "Upgrades: over to a new process, or failed and back",
+                &["outcome"],
+            )?,
             admin_auth_failures: counter(
                 r,
                 "portcullis_admin_auth_failures_total",
@@ -278,6 +286,9 @@ impl Metrics {
         }
         for outcome in ["ok", "refused"] {
             self.config_reloads.with_label_values(&[outcome]);
+        }
+        for outcome in ["ok", "failed", "refused"] {
+            self.upgrades.with_label_values(&[outcome]);
         }
     }
 

@@ -4,6 +4,7 @@
 //! (`sled`) and one for tests and trials (`memory`), held to one suite
 //! (`conformance`). Engines know bytes; [`codec`] knows what they mean. The
 //! data plane never calls a store: it reads what an [`Observer`] was told.
+//! Changes have a form for the talk between two processes of one gateway, too.
 
 pub mod backup;
 pub mod chain;
@@ -18,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 pub use memory::MemoryStore;
 #[doc(hidden)]
@@ -28,7 +30,7 @@ pub use sled::{OpenError, SledOptions, SledStore};
 pub type Revision = u64;
 
 /// Where a value lies. Keys sort by their bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(pub Vec<u8>);
 
 impl fmt::Debug for Key {
@@ -38,7 +40,7 @@ impl fmt::Debug for Key {
 }
 
 /// One thing a change does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Writes a value, whether or not there was one.
     Put {
@@ -66,7 +68,7 @@ pub enum Op {
 }
 
 /// What must be so for a change to happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Guard {
     /// Nothing lies under the key.
     Absent(Key),
@@ -75,7 +77,7 @@ pub enum Guard {
 }
 
 /// All or nothing: the guards hold and every op happens, or none does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What must be so.
     pub guards: Vec<Guard>,
@@ -95,7 +97,7 @@ pub const MAX_ENTRY_BYTES: usize = 6 * 1024;
 pub const MAX_KEY_BYTES: usize = 256;
 
 /// A value as it lies in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Where.
     pub key: Key,
@@ -106,7 +108,7 @@ pub struct Entry {
 }
 
 /// One step of a committed change, with its final key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// A value was written.
     Put(Entry),
@@ -115,7 +117,7 @@ pub enum Effect {
 }
 
 /// A change that is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// Its place in the order.
     pub revision: Revision,
@@ -133,7 +135,7 @@ pub trait Observer: Send + Sync {
 }
 
 /// The proof of a commit: it is durable, and it holds for the next request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Its place in the order.
     pub revision: Revision,
@@ -142,7 +144,7 @@ pub struct Receipt {
 }
 
 /// Why there is no receipt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CommitError {
     /// A guard did not hold. Nothing happened; look again and decide anew.
     #[error("somebody else changed it first")]

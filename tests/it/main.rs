@@ -45,5 +45,6 @@ mod store_fails;
 mod streaming;
 mod tls;
 mod torture;
+mod upgrade;
 mod upstream;
 mod upstreams;

@@ -66,6 +66,14 @@ impl Process {
         self.folder.path().join("portcullis.toml")
     }
 
+    /// Puts other lines in the place of the bound for the end, in `[server]`.
+    pub(crate) fn configure(&self, server: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let changed = text.replace("drain_timeout = \"5s\"", server);
+        assert_ne!(changed, text);
+        std::fs::write(self.config(), changed).unwrap();
+    }
+
     /// Runs another command on the same configuration.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         // `timeout` ends what should have ended by itself: a gateway that
@@ -321,6 +329,59 @@ async fn sigterm_drains_and_ends_well() {
     assert_eq!(answer.field("connection"), Some("close"), "and hears that it was the last");
     let status = process.child.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
+}
+
+/// Load balancers get their time: not ready, and yet everybody is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_gives_load_balancers_time() {
+    let upstream = Upstream::start().await;
+    let server = "shutdown_delay = \"3s\"\ndrain_timeout = \"1s\"";
+    let mut process = Process::prepare(upstream.address, "");
+    process.configure(server);
+    process.launch().await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    let request =
+        format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut idle = Raw::connect(process.data).await;
+    let mut endless = Raw::connect(process.data).await;
+    endless.send(request.replace("/x", "/events")).await;
+    upstream.wait_for_streams(1).await;
+    let child = process.child.as_mut().unwrap();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let ready = format!("http://{}/readyz", process.metrics);
+    while process.http.get(&ready).send().await.unwrap().status() != 503 {}
+    for _ in 0..3 {
+        let mut fresh = Raw::connect(process.data).await;
+        fresh.send(&request).await;
+        let answer = fresh.answer().await.unwrap();
+        assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    }
+    idle.send(&request).await;
+    assert_eq!(idle.answer().await.unwrap().status, 200);
+    // Then the bound: what never ends by itself is ended.
+    let status = process.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", process.stderr());
+    assert!(endless.is_closed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigterm_ends_at_once() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::prepare(upstream.address, "shutdown_delay = \"1h\"");
+    process.launch().await;
+    let child = process.child.as_mut().unwrap();
+    let kill = |signal: &str, id: u32| {
+        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+    };
+    kill("-INT", child.id());
+    let ready = format!("http://{}/readyz", process.metrics);
+    while process.http.get(&ready).send().await.unwrap().status() != 503 {}
+    kill("-TERM", child.id());
+    let status = process.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(1), "{}", process.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]

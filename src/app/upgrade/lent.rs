@@ -1,0 +1,224 @@
+//! A store that can be let go of, and taken back: sled is one process's at a time.
+//!
+//! Nothing that is revoked during an upgrade is lost. Before the store is let go of
+//! all changes are in memory here. While it is away changes are refused (503), here
+//! and there, but for those of the new process's own start. From its first change
+//! on the new process sends every one here, and gives no receipt before it holds
+//! here, too: what still runs here is cut by what is revoked there. A process that
+//! does not answer is ended by the other one (see `new` and `old`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::new::Predecessor;
+use super::old::Heir;
+use crate::store::{
+    Change, CommitError, Committed, Entry, Key, Observer, OpenError, Receipt, Revision, Status,
+    Store, StoreError,
+};
+
+/// Opens the store again.
+pub(in crate::app) type Reopen = dyn Fn() -> Result<Arc<dyn Store>, OpenError> + Send + Sync;
+
+/// Round a store.
+pub(in crate::app) struct LentStore {
+    at: Mutex<At>,
+    /// `None` if it can't be handed over.
+    reopen: Option<Box<Reopen>>,
+    told: Arc<Told>,
+    /// Whether it is here, for whoever writes beside the requests.
+    here: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+enum At {
+    Here(Arc<dyn Store>),
+    /// Somewhere between two processes.
+    Away,
+    /// With the process that serves now.
+    There(Arc<Heir>),
+    /// It did not come back.
+    Lost(String),
+}
+
+/// Told of every change, be it of this process or of the next.
+struct Told {
+    inner: Mutex<Option<Arc<dyn Observer>>>,
+    head: AtomicU64,
+    before: Option<Arc<Predecessor>>,
+}
+
+impl Observer for Told {
+    fn committed(&self, change: &Committed) -> usize {
+        if let Some(before) = &self.before {
+            before.tell(change);
+        }
+        let inner = self.inner.lock().clone();
+        let ended = inner.map_or(0, |inner| inner.committed(change));
+        self.head.store(change.revision, Ordering::Release);
+        ended
+    }
+}
+
+const AWAY: &str = "another process is taking over; ask again in a moment";
+
+impl LentStore {
+    /// Round an open store. `before` is the process that still serves by what it was told.
+    pub(in crate::app) fn new(
+        store: Arc<dyn Store>,
+        reopen: Option<Box<Reopen>>,
+        before: Option<Arc<Predecessor>>,
+    ) -> Self {
+        let head = AtomicU64::new(store.status().head);
+        LentStore {
+            at: Mutex::new(At::Here(store)),
+            reopen,
+            told: Arc::new(Told { inner: Mutex::new(None), head, before }),
+            here: watch::Sender::new(true),
+        }
+    }
+
+    /// Why it can't be handed over now.
+    pub(super) fn why_not(&self) -> Option<String> {
+        if self.reopen.is_none() {
+            return Some("the store is in memory and would be lost".to_owned());
+        }
+        self.status().refusing.map(|why| format!("the store takes no changes: {why}"))
+    }
+
+    /// Whether it is here, as it changes.
+    pub(in crate::app) fn here(&self) -> watch::Receiver<bool> {
+        self.here.subscribe()
+    }
+
+    /// Lets go: everything asked before is answered, written, synced, and the lock is
+    /// free when this returns. Blocks.
+    pub(super) fn let_go(&self) {
+        let mut at = self.at.lock();
+        let At::Here(store) = &*at else { return };
+        let store = Arc::clone(store);
+        *at = At::Away;
+        drop(at);
+        self.here.send_replace(false);
+        store.close();
+        self.told.head.store(store.status().head, Ordering::Release);
+    }
+
+    /// Opens it again, if it is away. Blocks.
+    ///
+    /// # Errors
+    /// What the engine said. If it holds what this process was not told of, it is lost
+    /// for good: memory would be older than what was acknowledged.
+    pub(in crate::app) fn take_back(&self) -> Result<(), String> {
+        let (At::Away, Some(reopen)) = (self.at.lock().clone(), &self.reopen) else {
+            return Ok(());
+        };
+        let store = reopen().map_err(|error| error.to_string())?;
+        let (found, known) = (store.status().head, self.told.head.load(Ordering::Acquire));
+        if found != known {
+            store.close();
+            let why = format!(
+                "the store is at revision {found}, and this process knows of {known}; restart it"
+            );
+            self.give_up(why.clone());
+            return Err(why);
+        }
+        store.observe(Arc::clone(&self.told) as Arc<dyn Observer>);
+        *self.at.lock() = At::Here(store);
+        self.here.send_replace(true);
+        Ok(())
+    }
+
+    /// Takes no more changes.
+    pub(super) fn give_up(&self, why: String) {
+        *self.at.lock() = At::Lost(why);
+    }
+
+    /// Whether asking for it again is of any use.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&*self.at.lock(), At::Lost(_))
+    }
+
+    /// It is with the process that serves now.
+    pub(super) fn is_with(&self, heir: Arc<Heir>) {
+        *self.at.lock() = At::There(heir);
+    }
+
+    /// Takes in a change of the next process. Gives how many live things it ended.
+    pub(super) fn follow(&self, change: &Committed) -> usize {
+        self.told.committed(change)
+    }
+
+    fn elsewhere(&self) -> StoreError {
+        let why = match &*self.at.lock() {
+            At::Lost(why) => why.clone(),
+            _ => AWAY.to_owned(),
+        };
+        StoreError::Io(why)
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
+        if let At::Here(store) = &*self.at.lock() {
+            return Ok(Arc::clone(store));
+        }
+        Err(self.elsewhere())
+    }
+}
+
+#[async_trait]
+impl Store for LentStore {
+    fn load(&self, visit: &mut dyn FnMut(Entry)) -> Result<Revision, StoreError> {
+        self.store()?.load(visit)
+    }
+
+    fn scan(&self, prefix: &Key, visit: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        self.store()?.scan(prefix, visit)
+    }
+
+    fn snapshot(&self, visit: &mut dyn FnMut(Entry) -> bool) -> Result<Revision, StoreError> {
+        self.store()?.snapshot(visit)
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.told.inner.lock() = Some(observer);
+        if let Ok(store) = self.store() {
+            store.observe(Arc::clone(&self.told) as Arc<dyn Observer>);
+        }
+    }
+
+    async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {
+        let at = self.at.lock().clone();
+        match at {
+            At::Here(store) => {
+                let receipt = store.commit(change).await?;
+                match &self.told.before {
+                    Some(before) => before.applied(receipt).await,
+                    None => Ok(receipt),
+                }
+            }
+            At::Away => Err(CommitError::NotDone(AWAY.to_owned())),
+            At::There(heir) => heir.commit(change).await,
+            At::Lost(why) => Err(CommitError::NotDone(why)),
+        }
+    }
+
+    /// A store that is away for a moment is no reason not to be ready.
+    fn status(&self) -> Status {
+        let head = self.told.head.load(Ordering::Acquire);
+        match &*self.at.lock() {
+            At::Here(store) => store.status(),
+            At::Away | At::There(_) => Status { head, refusing: None },
+            At::Lost(why) => Status { head, refusing: Some(why.clone()) },
+        }
+    }
+
+    fn close(&self) {
+        if let Ok(store) = self.store() {
+            store.close();
+        }
+    }
+}
