@@ -157,8 +157,7 @@ fn unwanted(request: &RequestHeader, believed: bool) -> Vec<http::HeaderName> {
         let name = name.as_str();
         let plain = plain(name);
         let spelled_otherwise = plain != name;
-        plain.starts_with("x-portcullis-")
-            || plain == "x-portcullis"
+        is_ours(name)
             || (spelled_otherwise && FRAMING.contains(&plain.as_str()))
             || (tells_origin(&plain) && (spelled_otherwise || !believed))
             || (spelled_otherwise && matches!(plain.as_str(), "x-request-id" | "traceparent"))
@@ -166,14 +165,24 @@ fn unwanted(request: &RequestHeader, believed: bool) -> Vec<http::HeaderName> {
     request.headers.keys().filter(unwanted).cloned().collect()
 }
 
+/// Whether a server that makes one character of all that are no letter or digit, or
+/// leaves them out, could read one of our names in it.
+fn is_ours(name: &str) -> bool {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric).take(OURS.len());
+    letters.eq(OURS.iter().copied())
+}
+
+/// What our names begin with, without what stands between.
+const OURS: &[u8] = b"xportcullis";
+
 fn tells_origin(name: &str) -> bool {
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-forwarded")
 }
 
-/// The name as lenient servers read it: `_` and `.` for `-`, in lower case
-/// (names come in lower case here).
+/// The name as lenient servers read it: `-` for whatever is no letter or digit, in
+/// lower case (names come in lower case here).
 fn plain(name: &str) -> String {
-    name.replace(['_', '.'], "-")
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 /// The client's trace with our own span, or a new trace (W3C Trace Context).
@@ -293,6 +302,12 @@ mod tests {
             ("x_portcullis_account", "a"),
             ("X.Portcullis-Scope", "a"),
             ("x-portcullis-anything", "a"),
+            ("X-Portcullis%2e_Client-Id", "a"),
+            ("X~Portcullis!Client|Id", "a"),
+            ("X--Portcullis-Jti", "a"),
+            ("XPortcullisJti", "a"),
+            ("Transfer~Encoding", "chunked"),
+            ("X~Forwarded~For", "6.6.6.6"),
             ("Transfer_Encoding", "chunked"),
             ("Content_Length", "1"),
             ("X-Forwarded-For", "6.6.6.6"),
