@@ -7,7 +7,6 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
-use memchr::memchr2;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr};
 use smallvec::SmallVec;
@@ -153,35 +152,43 @@ const FRAMING: [&str; 10] = [
 fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]> {
     let unwanted = |name: &&HeaderName| {
         let name = name.as_str();
+        if is_ours(name) {
+            return true;
+        }
         if !is_respelled(name) {
-            return is_ours(name) || (!believed && tells_origin(name));
+            return !believed && tells_origin(name);
         }
         let plain = plain(name);
-        is_ours(&plain)
-            || FRAMING.contains(&plain.as_str())
+        FRAMING.contains(&plain.as_str())
             || tells_origin(&plain)
             || matches!(plain.as_str(), "x-request-id" | "traceparent")
     };
     request.headers.keys().filter(unwanted).cloned().collect()
 }
 
+/// Whether a server that makes one character of all that are no letter or digit, or
+/// leaves them out, could read one of our names in it.
 fn is_ours(name: &str) -> bool {
-    name.strip_prefix("x-portcullis").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric).take(OURS.len());
+    letters.eq(OURS.iter().copied())
 }
+
+/// What our names begin with, without what stands between.
+const OURS: &[u8] = b"xportcullis";
 
 fn tells_origin(name: &str) -> bool {
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-forwarded")
 }
 
-/// The name as lenient servers read it: `_` and `.` for `-`, in lower case
-/// (names come in lower case here).
+/// The name as lenient servers read it: `-` for whatever is no letter or digit, in
+/// lower case (names come in lower case here).
 fn plain(name: &str) -> String {
-    name.replace(['_', '.'], "-")
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 /// Whether [`plain`] would change it; hardly ever.
 fn is_respelled(name: &str) -> bool {
-    memchr2(b'_', b'.', name.as_bytes()).is_some()
+    name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
 }
 
 /// Fields by which an upstream may be told to do something else than what was
@@ -266,6 +273,12 @@ mod tests {
             ("x_portcullis_account", "a"),
             ("X.Portcullis-Scope", "a"),
             ("x-portcullis-anything", "a"),
+            ("X-Portcullis%2e_Client-Id", "a"),
+            ("X~Portcullis!Client|Id", "a"),
+            ("X--Portcullis-Jti", "a"),
+            ("XPortcullisJti", "a"),
+            ("Transfer~Encoding", "chunked"),
+            ("X~Forwarded~For", "6.6.6.6"),
             ("Transfer_Encoding", "chunked"),
             ("Content_Length", "1"),
             ("X-Forwarded-For", "6.6.6.6"),

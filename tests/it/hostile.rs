@@ -440,6 +440,8 @@ fn spoofed_identities(t: &mut Table) {
         "X-Portcullis-Jti",
         "X-Portcullis-Anything",
         "x_portcullis-scope",
+        "X~Portcullis!Scope",
+        "X-Portcullis%2e_Client-Id",
     ] {
         t.fields(&format!("{name}: spoofed"), Forwarded("/any/acme/x", ""));
         t.fields(&format!("{name}: spoofed\r\n{name}: spoofed"), Forwarded("/any/acme/x", ""));
