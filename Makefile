@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-baseline compare fuzz conformance ci build-tools lint-tools \
-	bench-tools compare-tools fuzz-tools conformance-tools promtool browser
+.PHONY: help demo test lint bench bench-baseline compare fuzz torture soak conformance ci build-tools \
+	lint-tools bench-tools compare-tools fuzz-tools conformance-tools promtool browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/bin
@@ -46,6 +46,9 @@ help:
 	@echo "make conformance  suites and clients that others wrote, against the program; ten minutes"
 	@echo "             (SUITES=\"http2 tls\": just these)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
+	@echo "make torture 1,000 kill -9 and 40 power cuts under load, reloads and restarts at 5,000"
+	@echo "             requests a second, rubbish over sockets (ROUNDS=1000 CUTS=40 RATE=5000 MINUTES=20)"
+	@echo "make soak    twenty minutes of load with churn; fails if anything has not come back (MINUTES=20)"
 	@echo "make ci      lint and test"
 
 demo: build-tools
@@ -108,6 +111,22 @@ fuzz-tools:
 	echo "Installing cargo-fuzz: it finds inputs that nobody thought of."; \
 	$(CARGO) install --quiet --locked --root target/tools cargo-fuzz >>$(LOG) 2>&1 && exit 0; \
 	echo "cargo-fuzz could not be installed ($(LOG) says why)." >&2; exit 1
+
+# With the program as it is shipped. SEED=… makes the same choices again.
+MINUTES ?= 20
+TORTURE = PORTCULLIS_PROGRAM=$(CURDIR)/target/release/portcullis $(CARGO) test --quiet --locked --test it --
+torture: build-tools
+	@echo "Building, optimised as a whole; this takes some minutes."
+	@$(CARGO) build --quiet --release --locked
+	@ROUNDS=$(or $(ROUNDS),1000) CUTS=$(or $(CUTS),40) $(TORTURE) --nocapture --test-threads=1 torture::crash
+	@RELOADS=$(or $(RELOADS),20) RESTARTS=$(or $(RESTARTS),5) RATE=$(or $(RATE),5000) \
+		$(TORTURE) --nocapture --test-threads=1 torture::steady
+	@MINUTES=$(MINUTES) $(TORTURE) --nocapture --test-threads=1 torture::wire
+
+soak: build-tools
+	@echo "Building, optimised as a whole; this takes some minutes."
+	@$(CARGO) build --quiet --release --locked
+	@MINUTES=$(MINUTES) $(TORTURE) --nocapture --ignored torture::soak
 
 ci: lint test
 

@@ -45,7 +45,9 @@
 //! - `edge`: our accept loop, TLS, HTTP/2 driver and head reader, Pingora's
 //!   callbacks, peers, refusals. `edge::peers` looks after addresses beside the
 //!   requests.
-//! - `app`: puts it all together and takes it apart again, in order.
+//! - `app`: puts it all together and takes it apart again, in order. The admin and the
+//!   metrics port run on threads of their own (`app::aside`), so that they answer while
+//!   the data plane is saturated.
 //!
 //! # The walk of a request
 //!
@@ -58,6 +60,7 @@
 //!    dropping it closes both connections, idle or not; of HTTP/2 just the stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
+//!    Where too many wait for an upstream already it ends here (503, `edge::crowd`).
 //! 4. `policy::decide`: route and method (404, 405), bound parameters (400), public
 //!    or not, bearer, cache or signature (401), revocation (401), scope, account,
 //!    environment (403). Where `body_rules` need the body it answers `ReadBody`
@@ -153,7 +156,10 @@
 //! Three kinds that never mix: a `Denial` is an outcome; a room's own error type says
 //! what went wrong there, and what to do; the API's error has a public half and an
 //! internal one. Each is logged once, where it is handled. A panic in one request
-//! stays in that request (`panic = "unwind"`).
+//! stays in that request (`panic = "unwind"`); it is counted, and told where it was
+//! but not what it said (`app::panics`). What each fault of the world costs stands in
+//! README.md, "The failure contract", with the tests that prove it; `tests/it/torture`
+//! kills, starves and floods the real program.
 
 pub mod api;
 pub mod app;

@@ -1,7 +1,10 @@
 //! The composition root: a configuration -> running parts. No logic lives here.
 
+mod aside;
 mod background;
 mod backup;
+mod descriptors;
+mod panics;
 mod parts;
 mod ports;
 mod seal_file;

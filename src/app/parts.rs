@@ -104,6 +104,7 @@ pub(super) async fn edge_settings(
         header_timeout: server.limits.header_timeout,
         idle_timeout: server.limits.idle_timeout,
         connections: server.limits.connections,
+        requests: server.limits.requests,
         trusted_proxies: server.trusted_proxies.clone(),
         upstreams: resolved,
         mount,

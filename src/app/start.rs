@@ -12,10 +12,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::aside::Aside;
 use super::background::{
     cut_expired, gather, keep, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
+use super::descriptors::enough_for;
+use super::panics;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::ports::{self, Heads};
 use super::seal_file::SealFileError;
@@ -130,6 +133,7 @@ pub struct Running {
     log: Arc<AccessLog>,
     serving: JoinHandle<()>,
     beside: JoinSet<()>,
+    _aside: Aside,
     reloads: Reloads,
     generation: AtomicU64,
     stop_beside: watch::Sender<bool>,
@@ -149,6 +153,7 @@ pub struct TakenOn {
 /// # Errors
 /// When anything at all is missing; then nothing serves.
 pub async fn start(config: Config, means: Means) -> Result<Running, StartError> {
+    panics::watch();
     refuse_what_is_not_built(&config)?;
     warn_of_dates(&config, means.clock.as_ref());
     let Config {
@@ -179,7 +184,9 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
     } else {
         None
     };
-    let settings = edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    let mut settings =
+        edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    settings.connections = enough_for(settings.connections);
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
@@ -224,10 +231,12 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
+    let aside = Aside::new().map_err(StartError::Thread)?;
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
-        beside.spawn(ports::serve(listener, app, heads, stop_beside.subscribe()));
+        let listener = aside.adopt(listener).map_err(StartError::Thread)?;
+        aside.spawn(&mut beside, ports::serve(listener, app, heads, stop_beside.subscribe()));
     }
-    beside.spawn(cut_expired(Arc::clone(&context)));
+    aside.spawn(&mut beside, cut_expired(Arc::clone(&context)));
     beside.spawn(tend_keys(Arc::clone(&context)));
     beside.spawn(sweep_again_and_again(Arc::clone(&context)));
     beside.spawn(pack_again_and_again(Arc::clone(&context)));
@@ -256,6 +265,7 @@ pub async fn start(config: Config, means: Means) -> Result<Running, StartError> 
         log,
         serving,
         beside,
+        _aside: aside,
         reloads,
         generation: AtomicU64::new(1),
         stop_beside,

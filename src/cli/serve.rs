@@ -23,6 +23,8 @@ use crate::service::Actor;
 pub(super) fn serve(file: &Path) -> Outcome {
     let config = config::load(file)?;
     let _logging = logging::start("info");
+    // The log tells where a panic was; what it said may quote a secret.
+    std::panic::set_hook(Box::new(|_| ()));
     let runtime = runtime(config.server.threads)?;
     let outcome = runtime.block_on(run(file, config));
     if matches!(outcome, Ok(DONE)) {

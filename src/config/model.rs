@@ -104,6 +104,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Connections at once.
     pub connections: usize,
+    /// The most requests that wait for an upstream at once.
+    pub requests: usize,
 }
 
 /// The admin port.

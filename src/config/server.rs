@@ -154,6 +154,7 @@ fn limits(section: &Section<'_>) -> Limits {
     if let (Some(value), true) = (&target, target_bytes.is_some_and(|bytes| bytes > header)) {
         value.wrong::<()>("must not be more than header_bytes, of which it is a part");
     }
+    let connections = section.or("connections", 20_000, |value| number(value, 1, 10_000_000));
     Limits {
         header_bytes: header,
         target_bytes: target_bytes.unwrap_or(header.min(8 << 10)),
@@ -161,7 +162,9 @@ fn limits(section: &Section<'_>) -> Limits {
         header_timeout: section
             .or("header_timeout", 10 * SECOND, |value| value.duration(100 * MILLISECOND..=HOUR)),
         idle_timeout: section.or("idle_timeout", 75 * SECOND, |value| value.duration(SECOND..=DAY)),
-        connections: section.or("connections", 20_000, |value| number(value, 1, 10_000_000)),
+        connections,
+        // Each connection of HTTP/1.1 may have one; those of HTTP/2 share.
+        requests: section.or("requests", connections, |value| number(value, 1, 10_000_000)),
     }
 }
 

@@ -89,6 +89,7 @@ mod tests {
             (Reason::RateLimited, "8"),
             (Reason::BodyTooLarge, "8"),
             (Reason::RevocationStale, "14"),
+            (Reason::Overloaded, "14"),
         ] {
             let reply = Reply::denied(&Denial::new(reason), "r", "");
             assert_eq!(code(reply.status), status, "{reason:?}");

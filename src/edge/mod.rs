@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod connection;
+mod crowd;
 mod failure;
 mod grammar;
 mod grpc;

@@ -109,7 +109,11 @@ impl ProxyHttp for Gateway {
             self.answer_locally(endpoint, session, ctx).await?;
             return Ok(true);
         }
-        match self.pass(session, ctx).await? {
+        let judged = match self.refuse_the_crowd() {
+            Some(denial) => Err(denial),
+            None => self.pass(session, ctx).await?,
+        };
+        match judged {
             Ok(passage) => {
                 ctx.stage = Stage::Permitted(passage);
                 Ok(false)
@@ -147,6 +151,7 @@ impl ProxyHttp for Gateway {
         {
             let turn = if end { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
+            self.waits(ctx, turn);
         }
         match &ctx.stage {
             Stage::Permitted(passage)
@@ -175,7 +180,11 @@ impl ProxyHttp for Gateway {
             let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
         }
-        passage.next_peer()
+        let peer = passage.next_peer();
+        // A client that has yet to send its upload keeps itself waiting.
+        let turn = if session.is_body_done() { Turn::Upstream } else { Turn::Client };
+        self.waits(ctx, turn);
+        peer
     }
 
     fn fail_to_connect(
@@ -253,6 +262,7 @@ impl ProxyHttp for Gateway {
         let status = response.status.as_u16();
         if status >= 200 || status == 101 {
             ctx.status = Some(status);
+            ctx.place = None;
             if let Some(ticket) = &ctx.ticket {
                 ticket.patience.stop();
             }

@@ -37,7 +37,7 @@ impl Reply {
         if reason == Reason::MethodNotAllowed {
             reply.add(ALLOW, &denial.allowed_methods.join(", "));
         }
-        if matches!(reason, Reason::RateLimited | Reason::RevocationStale) {
+        if matches!(reason, Reason::RateLimited | Reason::RevocationStale | Reason::Overloaded) {
             let wait = denial.retry_after.unwrap_or_default();
             reply.add(RETRY_AFTER, &wait.as_millis().div_ceil(1000).max(1).to_string());
         }

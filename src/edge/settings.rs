@@ -15,6 +15,7 @@ pub struct EdgeSettings {
     pub(crate) head: HeadLimits,
     pub(crate) body_bytes: u64,
     pub(crate) connections: usize,
+    pub(crate) requests: usize,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) upstreams: Upstreams,
     pub(crate) mount: Mount,
@@ -36,6 +37,8 @@ pub struct EdgeParts {
     pub idle_timeout: Duration,
     /// How many connections are served at once; more wait.
     pub connections: usize,
+    /// How many requests may wait for an upstream at once; more are refused.
+    pub requests: usize,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where requests go.
@@ -62,6 +65,7 @@ impl EdgeSettings {
             },
             body_bytes: parts.body_bytes,
             connections: parts.connections,
+            requests: parts.requests,
             trusted_proxies: parts.trusted_proxies,
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),
             mount: parts.mount,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::connection::Arrival;
+use super::crowd::Place;
 use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::{Patience, Turn};
@@ -24,6 +25,9 @@ pub(crate) struct Reporter {
     pub(crate) metrics: Metrics,
     pub(crate) log: Arc<AccessLog>,
 }
+
+/// The word in the log for a request that ended in a panic.
+const PANICKED: &str = "server_error";
 
 /// How far a request has come. There is no way from any stage but
 /// [`Stage::Permitted`] to an upstream.
@@ -115,6 +119,8 @@ pub(crate) struct RequestContext {
     pub(crate) began: Instant,
     pub(crate) began_at: UnixTime,
     pub(crate) stage: Stage,
+    /// Among those that wait for an upstream.
+    pub(crate) place: Option<Place>,
     /// The status that was sent, if one was.
     pub(crate) status: Option<u16>,
     /// Why the way up failed.
@@ -138,6 +144,7 @@ impl RequestContext {
             began: Instant::now(),
             began_at: now,
             stage: Stage::Unjudged,
+            place: None,
             status: None,
             failure: "",
             client: None,
@@ -181,8 +188,12 @@ impl RequestContext {
             (None, None) if denied.is_empty() => self.failure,
             (None, None) => denied,
         };
+        // What is dropped by a panic was answered nothing.
+        let has_panicked = std::thread::panicking();
+        let reason = if has_panicked { PANICKED } else { reason };
         let status = match (self.status, &silent, cut) {
             (Some(status), _, _) => status,
+            (None, _, _) if has_panicked => 500,
             (None, Some(silent), _) => silent.status,
             (None, None, Some(_)) => 0,
             (None, None, None) => 499,

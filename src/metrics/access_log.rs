@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
@@ -51,6 +51,9 @@ const MOST_WAITING: usize = 8 << 20;
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// How long the reader has for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
 /// Takes lines and never waits for a reader.
 pub struct AccessLog {
     waiting: Arc<Waiting>,
@@ -77,10 +80,10 @@ impl AccessLog {
     /// When no thread can be started.
     pub fn new(output: Box<dyn Write + Send>, lost: IntCounter) -> std::io::Result<Self> {
         let waiting = Arc::new(Waiting::default());
-        let read = Arc::clone(&waiting);
+        let (read, uncounted) = (Arc::clone(&waiting), lost.clone());
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || read.write_to(output))?;
+            .spawn(move || read.write_to(output, &uncounted))?;
         Ok(AccessLog { waiting, writer: Mutex::new(Some(writer)), lost })
     }
 
@@ -101,18 +104,26 @@ impl AccessLog {
         }
     }
 
-    /// Writes what waits and ends.
+    /// Writes what waits and ends. A reader that takes nothing loses it: the end
+    /// does not wait for ever.
     pub fn close(&self) {
         self.waiting.lines.lock().closed = true;
         self.waiting.some.notify_one();
-        if let Some(writer) = self.writer.lock().take() {
-            let _ = writer.join();
+        let Some(writer) = self.writer.lock().take() else { return };
+        let began = Instant::now();
+        while !writer.is_finished() {
+            if began.elapsed() > LAST_LINES {
+                tracing::warn!("nobody reads standard output: the last lines of the log are lost");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
+        let _ = writer.join();
     }
 }
 
 impl Waiting {
-    fn write_to(&self, mut output: Box<dyn Write + Send>) {
+    fn write_to(&self, mut output: Box<dyn Write + Send>, lost: &IntCounter) {
         loop {
             let mut lines = self.lines.lock();
             self.some.wait_while(&mut lines, |lines| lines.bytes.is_empty() && !lines.closed);
@@ -124,8 +135,10 @@ impl Waiting {
             let closed = lines.closed;
             drop(lines);
             // A reader that is gone is no reason to stop serving.
-            let _ = output.write_all(&bytes);
-            let _ = output.flush();
+            if output.write_all(&bytes).and_then(|()| output.flush()).is_err() {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+                lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+            }
             if closed {
                 return;
             }

@@ -7,6 +7,8 @@ mod access_log;
 mod live;
 mod store;
 
+use std::sync::OnceLock;
+
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub open_connections: IntGauge,
     /// TLS handshakes of clients, by how they ended.
     pub tls_handshakes: IntCounterVec,
+    /// Requests that wait for an upstream's answer.
+    pub requests_waiting: IntGauge,
     /// Requests with a token that are under way.
     pub open_streams: IntGauge,
     /// Requests that were cut while under way.
@@ -104,6 +108,7 @@ impl Metrics {
         build.with_label_values(&[version]).set(1);
         #[cfg(target_os = "linux")]
         r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registered(r, panics()?)?;
         let metrics = Metrics {
             requests: counters(
                 r,
@@ -177,6 +182,11 @@ impl Metrics {
                 "portcullis_tls_handshakes_total",
                 "TLS handshakes of clients",
                 &["outcome"],
+            )?,
+            requests_waiting: int_gauge(
+                r,
+                "portcullis_requests_waiting",
+                "Requests that wait for an upstream's answer",
             )?,
             open_streams: int_gauge(
                 r,
@@ -277,6 +287,22 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// Panics of this process, each of which ended no more than the work that it was in.
+/// There is one count a process, since there is one hook.
+static PANICS: OnceLock<IntCounter> = OnceLock::new();
+
+fn panics() -> prometheus::Result<IntCounter> {
+    let made = IntCounter::new("portcullis_panics_total", "Panics, each kept to its own work")?;
+    Ok(PANICS.get_or_init(|| made).clone())
+}
+
+/// Counts a panic.
+pub fn count_panic() {
+    if let Some(panics) = PANICS.get() {
+        panics.inc();
     }
 }
 

@@ -30,11 +30,12 @@ pub enum Reason {
     WrongEnvironment,
     RateLimited,
     RevocationStale,
+    Overloaded,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::MalformedRequest,
         Reason::HeadersTooLarge,
         Reason::TargetTooLong,
@@ -58,6 +59,7 @@ impl Reason {
         Reason::WrongEnvironment,
         Reason::RateLimited,
         Reason::RevocationStale,
+        Reason::Overloaded,
     ];
 
     /// The word in logs and metrics.
@@ -84,6 +86,7 @@ impl Reason {
             Reason::WrongEnvironment => "wrong_environment",
             Reason::RateLimited => "rate_limited",
             Reason::RevocationStale => "revocation_stale",
+            Reason::Overloaded => "overloaded",
         }
     }
 
@@ -112,7 +115,7 @@ impl Reason {
             | Reason::WrongAccount
             | Reason::WrongEnvironment => 403,
             Reason::RateLimited => 429,
-            Reason::RevocationStale => 503,
+            Reason::RevocationStale | Reason::Overloaded => 503,
         }
     }
 
@@ -127,7 +130,7 @@ impl Reason {
             Reason::MethodNotAllowed => "method_not_allowed",
             Reason::TokenMissing => "unauthorized",
             Reason::RateLimited => "rate_limited",
-            Reason::RevocationStale => "unavailable",
+            Reason::RevocationStale | Reason::Overloaded => "unavailable",
             _ if self.status() == 403 => "insufficient_scope",
             _ => "invalid_token",
         }
@@ -147,6 +150,7 @@ impl Reason {
             Reason::RevocationStale => {
                 "The gateway can't decide safely right now; try again later."
             }
+            Reason::Overloaded => "The gateway is busy; see Retry-After.",
             _ if self.status() == 403 => "The access token does not carry the right to do this.",
             _ => "The access token is malformed, expired, revoked or not for this service.",
         }

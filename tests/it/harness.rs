@@ -52,6 +52,8 @@ pub(crate) struct Harness {
     pub(crate) text: String,
     store: Option<Arc<dyn Store>>,
     resolver: Arc<dyn Resolver>,
+    /// Instead of `clock`.
+    other_clock: Option<Arc<dyn Clock>>,
 }
 
 /// A minted credential.
@@ -154,6 +156,8 @@ pub(crate) struct Builder {
     upstream_extra: String,
     store: Option<Arc<dyn Store>>,
     resolver: Arc<dyn Resolver>,
+    /// Instead of `clock`.
+    other_clock: Option<Arc<dyn Clock>>,
 }
 
 impl Builder {
@@ -179,6 +183,12 @@ impl Builder {
 
     pub(crate) fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = resolver;
+        self
+    }
+
+    /// Another clock than the harness's own.
+    pub(crate) fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.other_clock = Some(clock);
         self
     }
 
@@ -237,6 +247,7 @@ connect_timeout = "2s"
             text,
             store: self.store,
             resolver: self.resolver,
+            other_clock: self.other_clock,
         };
         harness.launch().await.unwrap();
         let context = &harness.running().context;
@@ -257,6 +268,7 @@ impl Harness {
             upstream_extra: String::new(),
             store: None,
             resolver: Arc::new(SystemResolver),
+            other_clock: None,
         }
     }
 
@@ -268,7 +280,10 @@ impl Harness {
         let config = config::parse(&self.text, Path::new("."))
             .unwrap_or_else(|errors| panic!("the configuration of the test: {errors}"));
         let means = Means {
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            clock: match &self.other_clock {
+                Some(other) => Arc::clone(other),
+                None => Arc::clone(&self.clock) as Arc<dyn Clock>,
+            },
             entropy: Arc::new(SystemEntropy),
             log: Box::new(self.log.clone()),
             store: self.store.clone(),

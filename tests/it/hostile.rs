@@ -463,16 +463,26 @@ fn spoofed_identities(t: &mut Table) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_requests_are_refused_or_forwarded_as_they_were_judged() {
-    let h = Harness::start().await;
-    let mut table = Table { token: h.token(&["reader"]).await, rows: Vec::new() };
+fn table(token: String) -> Table {
+    let mut table = Table { token, rows: Vec::new() };
     paths(&mut table);
     request_lines(&mut table);
     hosts(&mut table);
     framings(&mut table);
     authorizations(&mut table);
     spoofed_identities(&mut table);
+    table
+}
+
+/// All of them, for those who make worse ones of them.
+pub(crate) fn requests(token: &str) -> Vec<String> {
+    table(token.to_owned()).rows.into_iter().map(|(request, _)| request).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_requests_are_refused_or_forwarded_as_they_were_judged() {
+    let h = Harness::start().await;
+    let table = table(h.token(&["reader"]).await);
     assert!(table.rows.len() >= 250, "{} rows", table.rows.len());
     table.lend();
     let mut wrong = Vec::new();

@@ -39,5 +39,6 @@ mod secure;
 mod store_fails;
 mod streaming;
 mod tls;
+mod torture;
 mod upstream;
 mod upstreams;

@@ -11,17 +11,21 @@ use crate::harness::ROUTES;
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+/// The program that is tried: `make torture` names the one that is shipped.
+pub(crate) fn program() -> String {
+    std::env::var("PORTCULLIS_PROGRAM")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_portcullis").to_owned())
+}
 
 /// A gateway process, its files and its addresses.
 pub(crate) struct Process {
-    child: Option<Child>,
-    folder: tempfile::TempDir,
+    pub(crate) child: Option<Child>,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) data: SocketAddr,
-    admin: SocketAddr,
-    metrics: SocketAddr,
-    key: String,
-    http: reqwest::Client,
+    pub(crate) admin: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) key: String,
+    pub(crate) http: reqwest::Client,
 }
 
 fn free() -> SocketAddr {
@@ -30,10 +34,18 @@ fn free() -> SocketAddr {
 
 impl Process {
     pub(crate) async fn start(upstream: SocketAddr) -> Self {
+        let mut process = Process::prepare(upstream, "");
+        process.launch().await;
+        process
+    }
+
+    /// Its files and its administrator, and not yet the server. `limits` are lines
+    /// of `[server]` and below.
+    pub(crate) fn prepare(upstream: SocketAddr, limits: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, admin, metrics, dead) = (free(), free(), free(), free());
         let text = format!(
-            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n[admin]\nlisten = \"{admin}\"\n\
+            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
              [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
              [oauth]\nissuer = \"http://{data}\"\naudience = \"a\"\n\
              [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
@@ -47,32 +59,43 @@ impl Process {
         let made = process.run(&["admin", "create", "--name", "root", "--role", "super-admin"]);
         assert!(made.status.success(), "{made:?}");
         process.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-        process.launch().await;
         process
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("portcullis.toml")
     }
 
     /// Runs another command on the same configuration.
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         // `timeout` ends what should have ended by itself: a gateway that
         // starts where it must not.
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", "60", PROGRAM]);
+        command.args(["--signal=KILL", "60", &program()]);
         command.args(args).arg("--config").arg(self.config()).output().unwrap()
     }
 
-    async fn launch(&mut self) {
-        let child = Command::new(PROGRAM)
-            .args(["serve", "--config"])
-            .arg(self.config())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.folder.path().join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+    pub(crate) async fn launch(&mut self) {
+        self.child = Some(self.command().stdout(Stdio::null()).spawn().unwrap());
+        self.ready().await;
+    }
+
+    /// What starts the server.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.args(["serve", "--config"]).arg(self.config());
+        self.quiet(&mut command);
+        command
+    }
+
+    /// Has a command keep what it says.
+    pub(crate) fn quiet<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let stderr = std::fs::File::create(self.folder.path().join("stderr")).unwrap();
+        command.stdout(Stdio::null()).stderr(stderr)
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) {
         let url = format!("http://{}/readyz", self.metrics);
         loop {
             if let Ok(response) = self.http.get(&url).send().await
@@ -87,11 +110,17 @@ impl Process {
         }
     }
 
-    fn stderr(&self) -> String {
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let process = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
+    }
+
+    pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -106,7 +135,7 @@ impl Process {
         answer
     }
 
-    async fn trade(&self, made: &Value) -> (u16, Value) {
+    pub(crate) async fn trade(&self, made: &Value) -> (u16, Value) {
         let body = json!({
             "grant_type": "client_credentials",
             "client_id": made["client_id"],
@@ -117,13 +146,13 @@ impl Process {
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
-    async fn ask(&self, token: &str) -> u16 {
+    pub(crate) async fn ask(&self, token: &str) -> u16 {
         let url = format!("http://{}/any/acme/x", self.data);
         self.http.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
     }
 
     /// A number of kilobytes from the kernel's account of the process.
-    fn memory(&self, key: &str) -> u64 {
+    pub(crate) fn memory(&self, key: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.as_ref().unwrap().id());
         let text = std::fs::read_to_string(path).unwrap();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap();
@@ -334,7 +363,7 @@ async fn a_running_gateway_is_backed_up_and_a_backup_is_brought_back() {
     let file = gateway.folder.path().join("b");
     let url = format!("http://{}", gateway.admin);
     let backup = |key: &str, to: &std::path::Path| {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.args(["backup", "--config"]).arg(gateway.config()).arg("--to").arg(to);
         command.env("PORTCULLIS_ADMIN_URL", &url).env("PORTCULLIS_ADMIN_KEY", key);
         tokio::task::spawn_blocking(move || command.output().unwrap())

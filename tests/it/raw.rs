@@ -81,6 +81,14 @@ impl Raw {
         }
     }
 
+    /// So many bytes, as they come.
+    pub(crate) async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let read = async { while self.buffer.len() < count && self.more().await.is_some() {} };
+        timeout(PATIENCE, read).await.expect("so many bytes or an end");
+        let there = count.min(self.buffer.len());
+        self.buffer.drain(..there).collect()
+    }
+
     /// All that is still to come.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let read = async { while self.more().await.is_some() {} };

@@ -58,3 +58,46 @@ async fn after_an_io_error_changes_are_503_and_judging_goes_on() {
         assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 401, "{step:?}");
     }
 }
+
+/// A disk that takes its time: the change waits for it, and nothing else does. It is in
+/// force with its receipt, not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_disk_slows_changes_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = Arc::new(AtomicBool::new(false));
+    let held = Arc::new(AtomicBool::new(false));
+    let (asked, holds) = (Arc::clone(&slow), Arc::clone(&held));
+    let options = SledOptions::new(folder.path().join("store")).with_faults(move |_| {
+        while asked.load(Ordering::SeqCst) {
+            holds.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    });
+    let store = SledStore::open(options).unwrap();
+    let h = Harness::builder().store(Arc::new(store) as Arc<dyn Store>).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    slow.store(true, Ordering::SeqCst);
+    let path = format!("/v1/credentials/{}/revoke", minted.client_id);
+    let revoking = async {
+        let answer = h.admin("POST", &path, json!({ "reason": "r" })).await;
+        assert!(!slow.load(Ordering::SeqCst), "no receipt before the disk has it: {answer:?}");
+        assert_eq!(answer.0, 200);
+    };
+    let meanwhile = async {
+        while !held.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 200);
+            assert_eq!(h.try_trade(&minted).await.0, 200);
+            assert_eq!(h.admin("GET", "/v1/me", json!(null)).await.0, 200);
+        }
+        slow.store(false, Ordering::SeqCst);
+    };
+    tokio::join!(revoking, meanwhile);
+    assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 401);
+    let metrics = h.metrics().await;
+    assert!(metrics.contains("portcullis_store_commit_seconds_count"), "{metrics}");
+}

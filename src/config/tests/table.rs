@@ -68,6 +68,7 @@ fn what_is_wrong_and_where() {
             "header_bytes",
         ),
         ("[server.limits]\nbody_bytes = -1", 7, "server.limits.body_bytes", "size"),
+        ("[server.limits]\nrequests = 0", 7, "server.limits.requests", "between 1"),
         ("[server.limits]\nconnections = 0", 7, "server.limits.connections", "between 1"),
         ("[server.tls]\nlisten = [\"127.0.0.1:2\"]", 6, "server.tls.certificates", "is missing"),
         (

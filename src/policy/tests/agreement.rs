@@ -189,8 +189,14 @@ fn the_scenes_come_to_every_answer() {
     }
     let by_decide = |reason: &&Reason| {
         use Reason::*;
-        let elsewhere =
-            [HeadersTooLarge, TargetTooLong, BodyTooLarge, RateLimited, RevocationStale];
+        let elsewhere = [
+            HeadersTooLarge,
+            TargetTooLong,
+            BodyTooLarge,
+            RateLimited,
+            RevocationStale,
+            Overloaded,
+        ];
         !elsewhere.contains(reason)
     };
     let reasons = Reason::ALL.iter().filter(by_decide).map(|reason| reason.as_str());

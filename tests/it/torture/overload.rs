@@ -1,0 +1,177 @@
+//! More than it can do: what is admitted is answered, the rest hears so early, and
+//! the admin and metrics ports answer all the while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::Harness;
+use crate::process::Process;
+use crate::raw::{Answer, Raw, once};
+use crate::upstream::Upstream;
+
+fn get(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+async fn waiting(h: &Harness, count: i64) {
+    let line = format!("portcullis_requests_waiting {count}\n");
+    let wait = async {
+        while !h.metrics().await.contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("so many wait");
+}
+
+fn is_refused(answer: &Answer) -> bool {
+    (answer.status, answer.json()["error"].as_str()) == (503, Some("unavailable"))
+        && answer.field("retry-after") == Some("1")
+        && answer.field("connection") != Some("close")
+}
+
+/// Only what waits for an upstream counts: not slow uploads, not open streams, and
+/// not what the gateway answers by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
+    let h = Harness::builder().server("[server.limits]\nrequests = 2\n").start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    let head = format!("Host: h\r\nAuthorization: Bearer {token}\r\n");
+    let mut others = Vec::new();
+    for n in 1..=4 {
+        let mut stream = Raw::connect(h.data()).await;
+        stream.send(get("/any/acme/events", &token)).await;
+        assert!(stream.head().await.unwrap().starts_with("HTTP/1.1 200"));
+        let mut upload = Raw::connect(h.data()).await;
+        upload.send(format!("POST /any/acme/x HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\na")).await;
+        while h.running().context.memory.streams.count() < 2 * n {
+            tokio::task::yield_now().await;
+        }
+        others.push((stream, upload));
+    }
+    waiting(&h, 0).await;
+    let seen = h.upstream.count();
+    let mut admitted = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(get("/any/acme/wait", &token)).await;
+        admitted.push(raw);
+    }
+    h.upstream.wait_for(seen + 2).await;
+    waiting(&h, 2).await;
+    // Refused before anything of it is looked at, on a connection that stays.
+    let mut refused = Raw::connect(h.data()).await;
+    for token in [token.as_str(), "forged.forged.forged", &token] {
+        refused.send(get("/any/acme/x", token)).await;
+        let answer = refused.answer().await.unwrap();
+        assert!(is_refused(&answer), "{answer:?}");
+    }
+    assert_eq!(h.upstream.count(), seen + 2);
+    h.logged(|line| line["reason"] == "overloaded" && line["status"] == 503).await;
+    let counted =
+        "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 3";
+    assert!(h.metrics().await.contains(counted));
+    // The gateway's own answers, and everything beside the data plane, go on.
+    assert_eq!(h.try_trade(&minted).await.0, 200);
+    assert_eq!(h.admin("GET", "/v1/me", json!(null)).await.0, 200);
+    // What an upload becomes once it was sent counts from then on.
+    let (_, upload) = &mut others[0];
+    upload.send("b").await;
+    assert_eq!(upload.answer().await.unwrap().status, 200);
+    h.upstream.release();
+    for raw in &mut admitted {
+        assert_eq!(raw.answer().await.unwrap().status, 200);
+    }
+    waiting(&h, 0).await;
+    refused.send(get("/any/acme/x", &token)).await;
+    assert_eq!(refused.answer().await.unwrap().status, 200);
+}
+
+/// A client that leaves, an upstream that breaks off and a revocation give the place
+/// back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_given_back_however_it_ends() {
+    let h = Harness::builder().server("[server.limits]\nrequests = 1\n").start().await;
+    let kept = h.token(&["reader"]).await;
+    for end in ["gone", "slam", "revoked"] {
+        let minted = h.mint(&["reader"]).await;
+        let token = h.trade(&minted).await;
+        let path = if end == "slam" { "/any/acme/slam" } else { "/any/acme/wait" };
+        let seen = h.upstream.count();
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(get(path, &token)).await;
+        h.upstream.wait_for(seen + 1).await;
+        match end {
+            "gone" => drop(raw),
+            "slam" => assert_eq!(raw.answer().await.unwrap().status, 502),
+            _ => {
+                waiting(&h, 1).await;
+                let path = format!("/v1/credentials/{}/revoke", minted.client_id);
+                assert_eq!(h.admin("POST", &path, json!({ "reason": "r" })).await.0, 200);
+                assert!(raw.is_closed().await);
+            }
+        }
+        waiting(&h, 0).await;
+        assert_eq!(once(h.data(), get("/any/acme/x", &kept)).await.unwrap().status, 200, "{end}");
+    }
+}
+
+/// One worker thread, and more clients than it can serve, each with a forged token
+/// that costs a signature check. A revocation is in force before its receipt, and
+/// none of the ports keeps anybody waiting for longer than the flood lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_saturated_data_plane_keeps_nobody_from_revoking_and_watching() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::prepare(upstream.address, "threads = 1");
+    process.launch().await;
+    let body = json!({ "name": "n", "account": "acme", "roles": ["reader"] });
+    let made = process.admin("/v1/credentials", body).await;
+    let (_, token) = process.trade(&made).await;
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    let (begun, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let floods: Vec<_> = (0..64)
+        .map(|n: usize| {
+            let (begun, stop) = (Arc::clone(&begun), Arc::clone(&stop));
+            let (mut forged, address) = (token.clone(), process.data);
+            forged.replace_range(forged.len() - 8.., &format!("AAAA{n:04}"));
+            tokio::spawn(async move {
+                let request = get("/any/acme/x", &forged);
+                let mut raw = Raw::connect(address).await;
+                let mut longest = Duration::ZERO;
+                while !stop.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
+                    raw.send(&request).await;
+                    assert_eq!(raw.answer().await.unwrap().status, 401);
+                    longest = longest.max(asked.elapsed());
+                    begun.fetch_add(1, Ordering::Relaxed);
+                }
+                longest
+            })
+        })
+        .collect();
+    while begun.load(Ordering::Relaxed) < 1000 {
+        tokio::task::yield_now().await;
+    }
+    let ask = async |url: String| {
+        let answer = process.http.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.text().await.unwrap()
+    };
+    for _ in 0..20 {
+        ask(format!("http://{}/healthz", process.metrics)).await;
+        assert!(ask(format!("http://{}/metrics", process.metrics)).await.contains("portcullis_"));
+    }
+    let path = format!("/v1/credentials/{}/revoke", made["client_id"].as_str().unwrap());
+    process.admin(&path, json!({ "reason": "r" })).await;
+    assert_eq!(process.ask(&token).await, 401);
+    let during = begun.load(Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    assert!(during > 1000, "the flood went on");
+    for flood in floods {
+        let longest = flood.await.unwrap();
+        assert!(longest < Duration::from_secs(20), "a request waited for {longest:?}");
+    }
+}

@@ -1,0 +1,105 @@
+//! Reloads and graceful restarts under a steady load, by `make torture`: not one
+//! failed request, and WebSockets alive across reloads. `RATE`, `RELOADS` and
+//! `RESTARTS` say how much.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::load::Load;
+use super::{legacy, number};
+use crate::process::Process;
+use crate::raw::Raw;
+
+const CALLERS: u32 = 32;
+
+async fn gateway() -> (Process, String) {
+    let upstream = legacy::start(|_| ()).await;
+    let process = Process::start(upstream).await;
+    let body = json!({ "name": "n", "account": "acme", "roles": ["reader"] });
+    let made = process.admin("/v1/credentials", body).await;
+    let (_, token) = process.trade(&made).await;
+    (process, token["access_token"].as_str().unwrap().to_owned())
+}
+
+async fn reloads(process: &Process) -> u64 {
+    let url = format!("http://{}/metrics", process.metrics);
+    let page = process.http.get(url).send().await.unwrap().text().await.unwrap();
+    let name = "portcullis_config_reloads_total{outcome=\"ok\"} ";
+    page.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
+/// Changes what the file says about a role, and has it read again.
+async fn reload(process: &Process, round: u64) {
+    let text = std::fs::read_to_string(process.config()).unwrap();
+    let label = text.split("label = \"").nth(1).unwrap().split('"').next().unwrap();
+    let text = text.replacen(label, &format!("Label {round}"), 1);
+    std::fs::write(process.config(), text).unwrap();
+    let before = reloads(process).await;
+    let child = process.child.as_ref().unwrap().id().to_string();
+    let sent = std::process::Command::new("kill").args(["-HUP", &child]).status();
+    assert!(sent.unwrap().success());
+    while reloads(process).await == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(super) async fn websocket(process: &Process, token: &str) -> Raw {
+    let mut raw = Raw::connect(process.data).await;
+    raw.send(format!(
+        "GET /any/acme/ws HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ))
+    .await;
+    let head = raw.head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_fail_no_request_and_end_no_websocket() {
+    let (rounds, rate) = (number("RELOADS").unwrap_or(3), number("RATE").unwrap_or(200));
+    let (process, token) = gateway().await;
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        sockets.push(websocket(&process, &token).await);
+    }
+    let load = Load::start(process.data, &token, rate, CALLERS);
+    for round in 0..rounds {
+        load.more(rate / 5).await;
+        reload(&process, round).await;
+        for socket in &mut sockets {
+            let message = format!("message {round}");
+            socket.send(&message).await;
+            assert_eq!(socket.exactly(message.len()).await, message.as_bytes());
+        }
+    }
+    load.more(rate / 5).await;
+    let tally = load.end().await;
+    println!("{rounds} reloads: {}", tally.words());
+    assert!(tally.failed.is_empty(), "{:?}", tally.failed);
+    assert_eq!(tally.again, 0, "a reload closes no connection");
+    assert!(tally.answered > 0);
+}
+
+/// Whoever was accepted is answered; whoever finds nobody listening tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn graceful_restarts_break_off_no_request() {
+    let (rounds, rate) = (number("RESTARTS").unwrap_or(2), number("RATE").unwrap_or(200));
+    let (mut process, token) = gateway().await;
+    let load = Load::start(process.data, &token, rate, CALLERS);
+    for _ in 0..rounds {
+        load.more(rate / 5).await;
+        process.terminate();
+        let mut child = process.child.take().unwrap();
+        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{}", process.stderr());
+        process.launch().await;
+    }
+    load.more(rate / 5).await;
+    let tally = load.end().await;
+    println!("{rounds} graceful restarts: {}", tally.words());
+    assert!(tally.failed.is_empty(), "{:?}", tally.failed);
+    assert!(tally.answered > 0);
+}
