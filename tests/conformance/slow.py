@@ -20,7 +20,7 @@ KINDS = {
 def run(world, report):
     program = find("slowhttptest")
     for name, flags in KINDS.items():
-        path = "/public/large" if name == "slow reading" else "/public/x"
+        path = "/public/medium" if name == "slow reading" else "/public/x"
         with report.case(f"{name}: others are served"):
             command = [program, "-c", "200", "-r", "100", "-l", str(SECONDS), "-p", "3", *flags, "-u", world.base + path]
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -107,6 +107,8 @@ class Upstream:
             kind, body = "text/html", PAGE
         elif path.endswith("/large"):
             kind, body = "application/octet-stream", bytes(4 << 20)
+        elif path.endswith("/medium"):
+            kind, body = "application/octet-stream", bytes(256 << 10)
         elif path.endswith("/echo"):
             kind, body = "application/octet-stream", seen.body
         elif path.endswith("/teapot"):
