@@ -4,8 +4,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// A client's, a second handle of it for the last word, and an upstream's.
-const EACH: usize = 3;
+/// A client's and an upstream's.
+const EACH: usize = 2;
 /// Listeners, the store, threads' own, and some to spare.
 const OWN: usize = 32;
 

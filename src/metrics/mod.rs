@@ -5,15 +5,18 @@
 
 mod access_log;
 mod live;
+mod make;
 mod meters;
 mod store;
 
 use std::sync::OnceLock;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
+
+use make::{counter, counters, gauge, histogram, histograms, int_gauge, int_gauges, registered};
 
 use crate::revocation::CutReason;
 
@@ -94,11 +97,6 @@ const REVOCATION_KINDS: [&str; 6] =
     ["credential", "token", "cut_off", "suspension", "secret", "key"];
 /// What the set in memory holds.
 const SET_KINDS: [&str; 4] = ["token", "credential", "cut_off", "key"];
-
-const SECONDS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
-const SHORT: [f64; 12] =
-    [0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
 
 impl Metrics {
     /// Makes and registers all of them.
@@ -324,58 +322,6 @@ pub fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 8] =
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    registered(r, IntCounter::new(name, help)?)
-}
-
-fn counters(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    registered(r, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
-    registered(r, Gauge::new(name, help)?)
-}
-
-fn int_gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    registered(r, IntGauge::new(name, help)?)
-}
-
-fn int_gauges(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntGaugeVec> {
-    registered(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-fn histogram(r: &Registry, name: &str, help: &str) -> prometheus::Result<Histogram> {
-    registered(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(SHORT.to_vec()))?)
-}
-
-fn histograms(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> prometheus::Result<HistogramVec> {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    registered(r, HistogramVec::new(options, &[label])?)
-}
-
-fn registered<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
-where
-    C: prometheus::core::Collector + Clone + 'static,
-{
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ fn shipped() -> Vec<(PathBuf, String)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
         .collect();
     files.sort();
