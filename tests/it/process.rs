@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,8 +29,17 @@ pub(crate) struct Process {
     pub(crate) http: reqwest::Client,
 }
 
+/// An address that nobody has, nor gets from the system meanwhile: its port lies below
+/// those that are given out for outgoing connections, and no other call returns it.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 89;
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (next % 22_000) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 impl Process {
