@@ -88,8 +88,9 @@ conformance: build-tools conformance-tools $(CONFORMANCE_INSTALLED) $(ENVOY_INST
 		|| { cat target/hostile.log; exit 1; }
 	@HOSTILE_TABLE=$(CURDIR)/target/hostile.json exec $(CONFORMANCE)/bin/python tests/conformance target/debug/portcullis $(SUITES)
 
-# Wants what only a nightly compiler allows; any compiler is told that it may.
-# What is new and worth keeping is added to the corpus, which a test replays.
+# Wants what only a nightly compiler allows; any compiler is told that it may. What it
+# finds lies in target/fuzz/found; what is worth keeping goes into tests/fuzz/corpus by
+# hand, which a test replays.
 FUZZ := tests/fuzz
 FUZZ_TARGETS := path bearer token config body head
 SECONDS ?= 600

@@ -13,6 +13,8 @@
     reason = "a bench that is wrong should say so; the tests' world has more than is used here"
 )]
 
+#[path = "../tests/it/backends.rs"]
+mod backends;
 #[path = "../tests/it/endless.rs"]
 mod endless;
 #[path = "../tests/it/harness.rs"]

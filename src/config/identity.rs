@@ -1,51 +1,28 @@
-//! The certificates that the gateway shows, and those that it believes.
+//! The certificates that the gateway shows: for which names, and until when.
 //!
-//! They are read whole here, so that what `check` found good is what is served:
+//! `pem` has read them whole, so that what `check` found good is what is served:
 //! nothing is read a second time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{InconsistentKeys, RootCertStore};
+use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::files;
 use super::model::{Identity, Tls};
+use super::pem::{Pair, pair};
 use super::value::Value;
 use super::{Config, Warning};
-use crate::domain::{SecretText, UnixTime};
+use crate::domain::UnixTime;
 
 /// `{ cert = "a.pem", key = "a.key" }`.
 pub(super) fn identity(value: &Value<'_>) -> Option<Identity> {
-    value.table(|section| {
-        let chain = section.need("cert", "\"a.pem\"", |value| Some((chain(value)?, line(value))));
-        let key =
-            section.need("key", "\"a.key\"", |value| Some((key(value)?, section.place_of("key"))));
-        let (((chain, leaf), line), (key, place)) = (chain?, key?);
-        let pair = CertifiedKey::new(chain, key);
-        match pair.keys_match() {
-            // Unknown: this kind of key does not tell.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(rustls::Error::InconsistentKeys(_)) => {
-                section.reader.fault(&place, "is not the key of the certificate beside it");
-                return None;
-            }
-            Err(error) => {
-                section.reader.fault(&place, format!("does not go with its certificate: {error}"));
-                return None;
-            }
-        }
-        let Leaf { names, from, until } = leaf;
-        Some(Identity { names, from, until, line, pair: Arc::new(pair) })
-    })?
-}
-
-fn line(value: &Value<'_>) -> Option<usize> {
-    value.reader.line(&value.place)
+    let Pair { certified, line, .. } = pair(value)?;
+    let Some(Leaf { names, from, until }) = certified.cert.first().and_then(read_leaf) else {
+        return value.wrong("must have a certificate whose names can be read");
+    };
+    Some(Identity { names, from, until, line, pair: Arc::new(certified) })
 }
 
 /// Every certificate after the first must have a name, or nobody would ever
@@ -71,25 +48,6 @@ struct Leaf {
     until: UnixTime,
 }
 
-fn chain(value: &Value<'_>) -> Option<(Vec<CertificateDer<'static>>, Leaf)> {
-    let chain = certificates(value)?;
-    let leaf = chain.first().and_then(|der| read_leaf(der));
-    let Some(leaf) = leaf else {
-        return value.wrong("must begin with an X.509 certificate that can be read");
-    };
-    Some((chain, leaf))
-}
-
-fn certificates(value: &Value<'_>) -> Option<Vec<CertificateDer<'static>>> {
-    let text = files::read(value)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Some(found),
-        Ok(_) => value.wrong("must name a PEM file with a CERTIFICATE"),
-        Err(error) => value.wrong(format_args!("must name a PEM file: {error}")),
-    }
-}
-
 fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let extension = certificate.subject_alternative_name().ok()?;
@@ -110,29 +68,6 @@ fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
     v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
-}
-
-/// PKCS#8, SEC1 or PKCS#1; never encrypted.
-fn key(value: &Value<'_>) -> Option<Arc<dyn SigningKey>> {
-    let text = SecretText::new(files::read(value)?);
-    let Ok(key) = PrivateKeyDer::from_pem_slice(text.expose().as_bytes()) else {
-        return value.wrong("must name a PEM file with a PRIVATE KEY that is not encrypted");
-    };
-    match rustls::crypto::ring::sign::any_supported_type(&key) {
-        Ok(key) => Some(key),
-        Err(_) => value.wrong("must be an RSA key of 2048 bits or more, P-256, P-384 or Ed25519"),
-    }
-}
-
-/// The authorities that sign the clients' certificates.
-pub(super) fn authorities(value: &Value<'_>) -> Option<Arc<RootCertStore>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(value)? {
-        if let Err(error) = roots.add(certificate) {
-            return value.wrong(format_args!("holds a certificate that is no authority: {error}"));
-        }
-    }
-    Some(Arc::new(roots))
 }
 
 impl Config {

@@ -1,12 +1,14 @@
 //! `[server]`, `[admin]`, `[metrics]`: listeners and limits.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::identity;
 use super::model::{Admin, ClientCertificates, Limits, Metrics, Server, Tls};
+use super::pem;
 use super::read::{Place, Section};
 use super::units::{KIB, MIB};
 use super::value::Value;
@@ -151,7 +153,7 @@ fn tls(section: &Section<'_>, listeners: &mut Listeners) -> Tls {
         auth.fault::<()>("needs client_ca, the authorities that sign the clients' certificates");
     }
     let required = auth.and_then(|auth| auth.word(&[("optional", false), ("required", true)]));
-    let authorities = ca.and_then(|ca| identity::authorities(&ca));
+    let authorities = ca.and_then(|ca| pem::authorities(&ca)).map(|of| Arc::new(of.roots));
     let required = required.unwrap_or(false);
     let clients = authorities.map(|authorities| ClientCertificates { authorities, required });
     Tls { listen, identities: identities.unwrap_or_default(), clients }

@@ -172,8 +172,8 @@ fn tls(section: &Section<'_>, on: Option<bool>) -> Option<UpstreamTls> {
             valid.then(|| text.to_owned())
         })
     });
-    let ca = ca.and_then(|value| pem::authorities(&value));
-    let client_certificate = certificate.and_then(|value| pem::identity(&value));
+    let ca = ca.and_then(|value| pem::authorities(&value)).map(|of| of.in_der());
+    let client_certificate = certificate.and_then(|value| pem::client_identity(&value));
     Some(UpstreamTls { server_name: name.unwrap_or_default(), ca, client_certificate })
 }
 

@@ -255,10 +255,11 @@ fn nominated(response: &ResponseHeader) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn request(fields: &[(&str, &str)]) -> RequestHeader {
+    /// A GET with these fields.
+    pub(crate) fn request(fields: &[(&str, &str)]) -> RequestHeader {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for (name, value) in fields {
             request.append_header((*name).to_owned(), (*value).to_owned()).unwrap();

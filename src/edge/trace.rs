@@ -126,14 +126,7 @@ fn text(digits: &[u8]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn request(fields: &[(&str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        for (name, value) in fields {
-            request.append_header((*name).to_owned(), (*value).to_owned()).unwrap();
-        }
-        request
-    }
+    use crate::edge::headers::tests::request;
 
     #[test]
     fn request_ids_and_traces() {

@@ -121,7 +121,8 @@ impl Memory {
         Ok(match Record::decode(entry)? {
             Record::Credential(credential) => self.learn_credential(credential, entry.revision),
             Record::RevokedToken(token) => {
-                let before = self.revoked.revoke_token(token.jti, token.expires_at);
+                let hour = key::hour_of(token.expires_at);
+                self.learn_token((hour, token.jti), token.expires_at, entry.revision);
                 let ended = match token.client_id {
                     Some(client) => self
                         .streams
@@ -131,18 +132,13 @@ impl Memory {
                     }
                 };
                 self.ledger.put_closed(entry.revision, ended);
-                let until = self.revoked.kept_until(token.jti);
-                let place = (key::hour_of(token.expires_at), token.jti);
-                self.ledger.put_token(place, entry.revision, before, until);
                 ended
             }
             Record::RevokedTokens(pack) => {
                 let mut last = pack.first();
                 for token in pack.iter() {
-                    let before = self.revoked.revoke_token(token.jti, token.expires_at);
-                    let until = self.revoked.kept_until(token.jti);
                     let place = (pack.hour(), token.jti);
-                    self.ledger.put_token(place, token.revision, before, until);
+                    self.learn_token(place, token.expires_at, token.revision);
                     last = last.max(token.revision);
                 }
                 self.packs.put(pack.hour(), pack.first(), last);
@@ -180,6 +176,13 @@ impl Memory {
                 0
             }
         })
+    }
+
+    /// A token is dead, by a commit whose record lies under an hour.
+    fn learn_token(&self, place: (u32, Jti), expires_at: UnixTime, revision: Revision) {
+        let before = self.revoked.revoke_token(place.1, expires_at);
+        let until = self.revoked.kept_until(place.1);
+        self.ledger.put_token(place, revision, before, until);
     }
 
     fn learn_credential(&self, mut credential: Credential, revision: Revision) -> usize {

@@ -42,13 +42,18 @@ impl Authority {
         self.issuer.pem()
     }
 
-    pub(crate) fn sign(&self, name: &str) -> Signed {
-        self.sign_until(name, 2099)
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()
+    }
+
+    pub(crate) fn sign(&self, names: &[&str]) -> Signed {
+        self.sign_until(names, 2099)
     }
 
     /// Good until the end of that year.
-    pub(crate) fn sign_until(&self, name: &str, year: i32) -> Signed {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    pub(crate) fn sign_until(&self, names: &[&str], year: i32) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(year, 12, 31);
         params.extended_key_usages =
@@ -77,7 +82,7 @@ pub(crate) fn tls(own: &Signed, clients: Option<&Authority>, alpn: &[&str]) -> S
         None => builder.with_no_client_auth(),
         Some(authority) => {
             let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+            roots.add(authority.der()).unwrap();
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
             builder.with_client_cert_verifier(verifier.unwrap())

@@ -18,26 +18,23 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::backends::Authority;
 use crate::raw::Wire;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An authority, and a folder for what it signs.
 pub(crate) struct Pki {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    root: CertificateDer<'static>,
+    authority: Authority,
     folder: tempfile::TempDir,
 }
 
 impl Pki {
     pub(crate) fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let made = params.self_signed(&key).unwrap();
+        let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), made.pem()).unwrap();
-        Pki { root: made.der().clone(), issuer: rcgen::Issuer::new(params, key), folder }
+        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        Pki { authority, folder }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -46,13 +43,7 @@ impl Pki {
 
     /// Signs a certificate for these names, into `{file}.pem` and `{file}.key`.
     pub(crate) fn issue(&self, file: &str, names: &[&str]) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(names).unwrap();
-        params.serial_number = Some(rcgen::SerialNumber::from(rand_serial()));
-        let made = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{file}.pem")), made.pem()).unwrap();
-        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+        self.authority.sign(names).write(self.folder.path(), file);
     }
 
     /// `[server.tls]` with these certificates; the first one is the default.
@@ -77,11 +68,6 @@ impl Pki {
     pub(crate) fn leaf(&self, file: &str) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.path(&format!("{file}.pem"))).unwrap()
     }
-}
-
-fn rand_serial() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
 }
 
 /// How a client goes about a handshake.
@@ -115,7 +101,7 @@ impl Client<'_> {
         name: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.pki.root.clone()).unwrap();
+        roots.add(self.pki.authority.der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)

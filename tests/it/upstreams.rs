@@ -99,10 +99,10 @@ async fn an_http1_client_reaches_an_h2c_upstream() {
 #[tokio::test]
 async fn h2_goes_by_tls_with_an_authority_and_a_certificate_of_its_own() {
     let authority = Authority::new();
-    let config = tls(&authority.sign("up.example"), Some(&authority), &["h2"]);
+    let config = tls(&authority.sign(&["up.example"]), Some(&authority), &["h2"]);
     let backend = Http2::start(Some(config)).await;
     let folder = tempfile::tempdir().unwrap();
-    authority.sign("gateway").write(folder.path(), "client");
+    authority.sign(&["gateway"]).write(folder.path(), "client");
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let lines = format!(
@@ -135,7 +135,7 @@ async fn an_upstream_that_speaks_no_h2_is_a_bad_gateway_and_hears_nothing() {
     std::fs::write(&ca, authority.pem()).unwrap();
     // One that knows no ALPN takes any connection; one that does refuses it.
     for alpn in [&[][..], &["http/1.1"]] {
-        let config = tls(&authority.sign("up.example"), None, alpn);
+        let config = tls(&authority.sign(&["up.example"]), None, alpn);
         let backend = Scripted::start_tls(Act::Answer, config).await;
         let harness = start(&format!(
             "{}\ntls = true\nprotocol = \"h2\"\nserver_name = \"up.example\"\nca = \"{}\"",
@@ -163,9 +163,9 @@ async fn who_cannot_be_believed_hears_nothing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     for (what, signed) in [
-        ("an unknown authority", other.sign("up.example")),
-        ("another name", authority.sign("other.example")),
-        ("run out", authority.sign_until("up.example", 2002)),
+        ("an unknown authority", other.sign(&["up.example"])),
+        ("another name", authority.sign(&["other.example"])),
+        ("run out", authority.sign_until(&["up.example"], 2002)),
     ] {
         let backend = Scripted::start_tls(Act::Answer, tls(&signed, None, &[])).await;
         let harness = start(&format!(
@@ -184,7 +184,8 @@ async fn who_cannot_be_believed_hears_nothing() {
 #[tokio::test]
 async fn trust_is_not_shared_and_is_read_again_at_a_reload() {
     let (one, two) = (Authority::new(), Authority::new());
-    let backend = Scripted::start_tls(Act::Answer, tls(&one.sign("up.example"), None, &[])).await;
+    let backend =
+        Scripted::start_tls(Act::Answer, tls(&one.sign(&["up.example"]), None, &[])).await;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(file("one.pem"), one.pem()).unwrap();
@@ -440,10 +441,10 @@ async fn an_address_that_says_it_is_ill_gets_nothing() {
 #[tokio::test]
 async fn checks_go_by_http2_and_tls_as_requests_do() {
     let authority = Authority::new();
-    let config = tls(&authority.sign("up.example"), Some(&authority), &["h2"]);
+    let config = tls(&authority.sign(&["up.example"]), Some(&authority), &["h2"]);
     let (over_tls, clear) = (Http2::start(Some(config)).await, Http2::start(None).await);
     let folder = tempfile::tempdir().unwrap();
-    authority.sign("gateway").write(folder.path(), "client");
+    authority.sign(&["gateway"]).write(folder.path(), "client");
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let check = "health_check = { path = \"/ready?x=1\", interval = \"100ms\" }";

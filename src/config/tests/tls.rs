@@ -83,14 +83,14 @@ fn what_does_not_fit_is_refused() {
     folder.write("empty.pem", "");
     let good = pair("good", "good");
     for (certificates, more, key, word) in [
-        (pair("good", "other"), "", "certificates.key", "not the key of the certificate"),
+        (pair("good", "other"), "", "certificates.key", "the key of the certificate in cert"),
         (pair("good", "encrypted"), "", "certificates.key", "not encrypted"),
         (pair("good", "broken"), "", "certificates.key", "RSA key of 2048"),
-        (pair("broken", "good"), "", "certificates.cert", "can be read"),
+        (pair("broken", "good"), "", "certificates.cert", "damaged"),
         (pair("empty", "good"), "", "certificates.cert", "CERTIFICATE"),
         (format!("{good}, {}", pair("nameless", "nameless")), "", "certificates", "subjectAltName"),
         (good.clone(), "client_ca = \"empty.pem\"", "client_ca", "CERTIFICATE"),
-        (good.clone(), "client_ca = \"broken.pem\"", "client_ca", "no authority"),
+        (good.clone(), "client_ca = \"broken.pem\"", "client_ca", "damaged"),
         (good.clone(), "client_ca = \"no.pem\"", "client_ca", "can't be read"),
     ] {
         let errors = folder.check(&certificates, more).unwrap_err();
