@@ -63,6 +63,7 @@ test: build-tools $(N8N_INSTALLED) $(SCHEMATHESIS_INSTALLED) $(CONSOLE_INSTALLED
 lint: build-tools lint-tools
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	@$(CARGO) clippy --quiet --locked --bench helper -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --no-deps
 
 bench: build-tools bench-tools
