@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
+use super::alarm::Alarm;
 use super::failure::Failure;
 use super::head::{Head, HeadEnd, read_head};
 use super::headers::Origin;
@@ -63,7 +64,7 @@ pub(crate) async fn serve(
     let Client { arrival, wire, seat } = client;
     let (mut stream, home) = lend(wire);
     let mut persistent: Option<HttpPersistentSettings> = None;
-    let mut draining = gateway.leave.clone();
+    let (mut draining, mut alarm) = (gateway.leave.clone(), Alarm::default());
     // Over TLS it is for ALPN to say; later it is a request like any other.
     let mut may_be_http2 = !arrival.origin.tls;
     loop {
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
         let head = tokio::select! {
             biased;
             () = seat.must_go() => return,
-            head = read_head(&mut stream, &limits, may_be_http2, &mut draining) => head,
+            head = read_head(&mut stream, &limits, may_be_http2, &mut draining, &mut alarm) => head,
         };
         if !seat.works() {
             return;
@@ -111,8 +112,9 @@ pub(crate) async fn serve(
             biased;
             reason = slot.wait() => End::Cut(reason),
             () = seat.must_go() => End::Over,
-            turn = patience.wait() => End::Silence(turn),
             reused = proxy.process_new_http(session, shutdown) => End::Served(reused),
+            // After what winds it up.
+            turn = patience.wait(&mut alarm) => End::Silence(turn),
         };
         let End::Served(reused) = end else {
             return break_off(end, home, &request_id).await;

@@ -5,15 +5,20 @@
 //! whole head must arrive within its limits and its time, and must have one
 //! reading (RFC 9112); what is left is handed on untouched.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memchr3};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::grammar::{has_control, is_authority, is_length, is_target, is_tchar, is_token};
 use crate::policy::{Denial, Reason, Target};
 
@@ -64,22 +69,24 @@ pub(crate) async fn read_head(
     limits: &HeadLimits,
     may_be_http2: bool,
     draining: &mut ShutdownWatch,
+    alarm: &mut Alarm,
 ) -> Result<Head, HeadEnd> {
-    let mut buffer = BytesMut::with_capacity(4096);
+    let mut buffer = BytesMut::new();
     let mut deadline = Instant::now() + limits.idle_timeout;
     let (mut scanned, mut has_begun, mut may_be_http2) = (0, false, may_be_http2);
     loop {
         let is_idle = buffer.is_empty();
         let read = tokio::select! {
             biased;
-            read = timeout_at(deadline, stream.read_buf(&mut buffer)) => read,
+            read = read_some(stream, &mut buffer) => Some(read),
+            () = alarm.wait(deadline) => None,
             _ = draining.wait_for(|ending| *ending), if is_idle => return Err(HeadEnd::Gone),
         };
         match read {
-            Err(_) if is_idle => return Err(HeadEnd::Gone),
-            Err(_) => return Err(HeadEnd::TooSlow),
-            Ok(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
-            Ok(Ok(_)) => {}
+            None if is_idle => return Err(HeadEnd::Gone),
+            None => return Err(HeadEnd::TooSlow),
+            Some(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
+            Some(Ok(_)) => {}
         }
         if !has_begun {
             has_begun = true;
@@ -115,6 +122,19 @@ pub(crate) async fn read_head(
             }
         }
     }
+}
+
+/// Reads what there is. While there is nothing, no buffer waits for it: most
+/// connections are idle most of the time.
+async fn read_some(stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
 }
 
 /// Whether a head, up to its empty line, has one reading (RFC 9112) and is

@@ -21,6 +21,7 @@ use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::alarm::Alarm;
 use super::connection::{Arrival, Client};
 use super::head::HeadLimits;
 use super::http2_head::make_like_http1;
@@ -160,6 +161,7 @@ async fn serve_stream(
 ) {
     make_like_http1(session.req_header_mut());
     let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
+    let mut alarm = Alarm::default();
     let session = ServerSession::new_http2(session);
     let served = TICKET.scope(Cell::new(Some(ticket)), proxy.process_new_http(session, &shutdown));
     // Pingora owns the stream: once it is dropped there is no way to write a
@@ -167,8 +169,9 @@ async fn serve_stream(
     tokio::select! {
         biased;
         _ = slot.wait() => {}
-        _ = patience.wait() => {}
         _ = served => {}
+        // After what winds it up.
+        _ = patience.wait(&mut alarm) => {}
     }
 }
 

@@ -4,6 +4,7 @@
 //! and cutting are ours; what one reading passes goes to Pingora, whose
 //! callbacks translate, call `policy::decide`, and obey. No policy lives here.
 
+mod alarm;
 mod answer;
 mod body;
 mod connection;
@@ -19,6 +20,7 @@ mod http2_head;
 mod judge;
 mod loan;
 mod mount;
+mod outgoing;
 mod patience;
 mod peers;
 mod proxy;

@@ -6,11 +6,14 @@
 //! the upload, and stopped by the head. It knows whose turn it is: a client that
 //! stops in the middle of its upload is no fault of the upstream's.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
 
 /// Who is to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,6 @@ pub(crate) struct Patience {
     turn: AtomicU8,
     /// Whose turn it was when time ran out; 0 before.
     ran_out: AtomicU8,
-    changed: Notify,
 }
 
 impl Patience {
@@ -49,7 +51,6 @@ impl Patience {
             until: AtomicU64::new(0),
             turn: AtomicU8::new(0),
             ran_out: AtomicU8::new(0),
-            changed: Notify::new(),
         }
     }
 
@@ -58,10 +59,7 @@ impl Patience {
         self.turn.store(turn.code(), Ordering::Release);
         let until = self.base.elapsed().saturating_add(by);
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1);
-        // Whoever waits for an earlier end looks again when that comes.
-        if self.until.swap(until, Ordering::AcqRel) == 0 {
-            self.changed.notify_one();
-        }
+        self.until.store(until, Ordering::Release);
     }
 
     /// Stops it for good: nothing runs out any more.
@@ -75,49 +73,59 @@ impl Patience {
         [Turn::Client, Turn::Upstream].into_iter().find(|turn| turn.code() == code)
     }
 
-    /// Waits until it runs out, and says on whom.
-    pub(crate) async fn wait(&self) -> Turn {
-        loop {
-            match self.until.load(Ordering::Acquire) {
-                0 => self.changed.notified().await,
-                until => {
-                    let end = self.base + Duration::from_millis(until);
-                    sleep_until(end).await;
-                    if self.until.load(Ordering::Acquire) == until {
-                        self.ran_out.store(self.turn.load(Ordering::Acquire), Ordering::Release);
-                        return self.ran_out_on().unwrap_or(Turn::Upstream);
-                    }
+    /// Waits until it runs out, and says on whom. It looks only when it is polled: who
+    /// winds it up is polled before it, by the same task, so that nobody need be woken.
+    pub(crate) async fn wait(&self, alarm: &mut Alarm) -> Turn {
+        poll_fn(|context| {
+            loop {
+                let until = self.until.load(Ordering::Acquire);
+                if until == 0 {
+                    return Poll::Pending;
+                }
+                let end = self.base + Duration::from_millis(until);
+                if alarm.poll(end, context).is_pending() {
+                    return Poll::Pending;
+                }
+                if self.until.load(Ordering::Acquire) == until {
+                    self.ran_out.store(self.turn.load(Ordering::Acquire), Ordering::Release);
+                    return Poll::Ready(self.ran_out_on().unwrap_or(Turn::Upstream));
                 }
             }
-        }
+        })
+        .await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[tokio::test(start_paused = true)]
     async fn it_runs_out_unless_it_is_stopped_or_wound_up() {
-        let patience = Arc::new(Patience::new());
-        let waiting = tokio::spawn({
-            let patience = Arc::clone(&patience);
-            async move { patience.wait().await }
-        });
-        let sleep = |millis| tokio::time::sleep(Duration::from_millis(millis));
-        sleep(5000).await;
-        assert!(!waiting.is_finished(), "it was never wound up");
-        patience.wind_up(Duration::from_millis(100), Turn::Client);
-        sleep(60).await;
-        patience.wind_up(Duration::from_millis(100), Turn::Upstream);
-        sleep(60).await;
-        assert!(!waiting.is_finished(), "wound up anew");
-        patience.stop();
-        sleep(5000).await;
-        assert!(!waiting.is_finished() && patience.ran_out_on().is_none());
-        patience.wind_up(Duration::from_millis(100), Turn::Client);
-        assert_eq!(waiting.await.unwrap(), Turn::Client);
+        let (patience, mut alarm) = (Patience::new(), Alarm::default());
+        let millis = Duration::from_millis;
+        {
+            let exchange = async {
+                let sleep = tokio::time::sleep;
+                sleep(millis(5000)).await;
+                patience.wind_up(millis(100), Turn::Client);
+                sleep(millis(60)).await;
+                patience.wind_up(millis(100), Turn::Upstream);
+                sleep(millis(60)).await;
+                patience.stop();
+                sleep(millis(5000)).await;
+            };
+            tokio::select! {
+                biased;
+                () = exchange => {}
+                turn = patience.wait(&mut alarm) => panic!("it ran out on {turn:?}"),
+            }
+        }
+        assert!(patience.ran_out_on().is_none());
+        patience.wind_up(millis(100), Turn::Client);
+        let began = Instant::now();
+        assert_eq!(patience.wait(&mut alarm).await, Turn::Client);
         assert_eq!(patience.ran_out_on(), Some(Turn::Client));
+        assert_eq!(began.elapsed(), millis(100));
     }
 }

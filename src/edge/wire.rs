@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::outgoing::Outgoing;
 use super::tunnel::Tunnel;
 
 /// How long a last word may take to go out, and how long its reader may go on
@@ -51,6 +52,7 @@ pub(crate) struct Wire {
     line: Line,
     /// What was read, and is to be read again.
     unread: BytesMut,
+    outgoing: Outgoing,
     /// Set when a 101 is about to be written.
     becomes_tunnel: AtomicBool,
     tunnel: Option<Tunnel>,
@@ -84,6 +86,7 @@ impl Wire {
         Wire {
             line,
             unread: BytesMut::new(),
+            outgoing: Outgoing::default(),
             becomes_tunnel: AtomicBool::new(false),
             tunnel: None,
             id,
@@ -137,7 +140,7 @@ impl Wire {
         }
     }
 
-    /// What lies in the system's buffers is not sent any more.
+    /// What lies in our buffers and in the system's is not sent any more.
     fn reset(self) {
         let tcp = match &self.line {
             Line::Plain(tcp) => tcp,
@@ -190,16 +193,11 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
-        let written = match &mut self.line {
-            Line::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Line::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        };
-        self.wrote(&written, &[IoSlice::new(buf)]);
-        written
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -207,9 +205,10 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = match &mut self.line {
-            Line::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Line::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        let Wire { line, outgoing, .. } = &mut *self;
+        let written = match line {
+            Line::Plain(tcp) => outgoing.poll_write(tcp, cx, bufs),
+            Line::Tls(tls) => outgoing.poll_write(tls, cx, bufs),
         };
         self.wrote(&written, bufs);
         written
@@ -220,13 +219,15 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.line {
-            Line::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Line::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        let Wire { line, outgoing, .. } = &mut *self;
+        match line {
+            Line::Plain(tcp) => outgoing.poll_flush(tcp, cx),
+            Line::Tls(tls) => outgoing.poll_flush(tls, cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
         match &mut self.line {
             Line::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Line::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
