@@ -76,7 +76,8 @@
 //!    that has changed meanwhile is judged again.
 //! 6. `upstream_peer` takes the address from the passage, and there is no other
 //!    way to one. `edge::peers` knows which are up and how each is reached,
-//!    `edge::retry` whether one may be tried after another. `edge::headers` strips
+//!    `edge::retry` whether one may be tried after another; a request for a WebSocket
+//!    gets a connection of its own (`edge::peers::upgrade`). `edge::headers` strips
 //!    and sets; the target is the permit's.
 //! 7. `RequestContext` reports when it is dropped, however that comes about: one
 //!    line in the log, one count in the metrics.

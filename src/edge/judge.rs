@@ -144,6 +144,7 @@ impl Gateway {
             address: None,
             fresh: false,
             cause: String::new(),
+            end: None,
         })
     }
 

@@ -22,7 +22,7 @@ use super::loan;
 use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
-use super::stage::{Reporter, RequestContext, Stage, Ticket};
+use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
 use super::tls;
 use super::trace::{RequestIds, client_request_id};
 use crate::policy::{Denial, Reason, Target};
@@ -148,6 +148,11 @@ impl ProxyHttp for Gateway {
             *body = None;
         }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if let (true, Stage::Permitted(Passage { end: awaited, .. })) = (end, &mut ctx.stage)
+            && let Some(awaited) = awaited.take()
+        {
+            awaited.is_due();
+        }
         // An empty frame is no progress.
         let is_progress = end || body.as_ref().is_some_and(|chunk| !chunk.is_empty());
         if let (Stage::Permitted(passage), Some(ticket), None, true) =
@@ -184,7 +189,9 @@ impl ProxyHttp for Gateway {
             let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
         }
-        let peer = passage.next_peer();
+        // What asks for another protocol in the middle of its body is not ours to help.
+        let upgrades = session.is_upgrade_req() && session.is_body_done();
+        let peer = passage.next_peer(upgrades);
         // A client that has yet to send its upload keeps itself waiting.
         let turn = if session.is_body_done() { Turn::Upstream } else { Turn::Client };
         self.waits(ctx, turn);

@@ -15,8 +15,9 @@ use super::stage::Passage;
 const ATTEMPTS: usize = 3;
 
 impl Passage {
-    /// Where the request goes now.
-    pub(super) fn next_peer(&mut self) -> pingora::Result<Box<HttpPeer>> {
+    /// Where the request goes now; `upgrades` if it has no body and asks for another
+    /// protocol.
+    pub(super) fn next_peer(&mut self, upgrades: bool) -> pingora::Result<Box<HttpPeer>> {
         let fresh = std::mem::take(&mut self.fresh);
         let address = match self.address.take().filter(|_| fresh) {
             Some(again) => Some(again),
@@ -26,7 +27,13 @@ impl Passage {
             let error = Error::explain(ErrorType::ConnectNoRoute, "there is no address to try");
             return Err(error.into_up());
         };
-        let peer = self.upstream.peer(&address, fresh);
+        let peer = if upgrades && !self.upstream.speaks_http2() {
+            let (peer, end) = self.upstream.peer_to_upgrade(&address);
+            self.end = Some(end);
+            peer
+        } else {
+            self.upstream.peer(&address, fresh)
+        };
         self.tried.push(address.socket);
         self.address = Some(address);
         Ok(peer)

@@ -14,7 +14,7 @@ use super::crowd::Place;
 use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::{Patience, Turn};
-use super::peers::{Address, Upstream};
+use super::peers::{Address, RequestEnd, Upstream};
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Meters, Metrics, NO_ROUTE};
@@ -64,6 +64,8 @@ pub(crate) struct Passage {
     pub(crate) fresh: bool,
     /// What the last attempt to connect came to, for the log.
     pub(crate) cause: String,
+    /// To be told of the request's end, where it asks for another protocol.
+    pub(crate) end: Option<Arc<RequestEnd>>,
 }
 
 tokio::task_local! {

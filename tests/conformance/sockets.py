@@ -11,13 +11,6 @@ from websockets.exceptions import ConnectionClosed
 logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 
-async def answer_in_time(_connection, _request):
-    """An upstream on this machine can say 101 before Pingora 0.9.1 has noticed that the
-    request is over; it then takes its end for the tunnel's. A network is slower than that.
-    """
-    await asyncio.sleep(0.01)
-
-
 async def echo(socket):
     try:
         async for message in socket:
@@ -35,7 +28,7 @@ def echo_sockets(port):
         nonlocal stop
         stop = asyncio.Event()
         # What is behind the gateway is to hear what the client said, as it said it.
-        options = {"compression": None, "max_size": None, "process_request": answer_in_time}
+        options = {"compression": None, "max_size": None}
         async with serve(echo, "127.0.0.1", port, **options):
             started.set()
             await stop.wait()

@@ -48,3 +48,4 @@ mod torture;
 mod upgrade;
 mod upstream;
 mod upstreams;
+mod websockets;

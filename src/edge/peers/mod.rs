@@ -12,6 +12,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod upgrade;
 mod watch;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use probe::Probe;
 use ring::Ring;
 use trust::Print;
+use upgrade::Connector;
 
 use crate::domain::UpstreamName;
 
@@ -40,6 +42,7 @@ pub use settings::{
     AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, UpstreamProtocol, UpstreamSettings,
 };
 pub use trust::Trust;
+pub(crate) use upgrade::RequestEnd;
 pub(crate) use watch::watch_all;
 
 /// One upstream, ready to hand out peers.
@@ -143,6 +146,14 @@ impl Upstream {
             peer.options.idle_timeout = Some(Duration::from_millis(1));
         }
         Box::new(peer)
+    }
+
+    /// A fresh peer for a request without a body that asks for another protocol;
+    /// what it returns is to be told when all of that request is on its way.
+    pub(crate) fn peer_to_upgrade(&self, address: &Address) -> (Box<HttpPeer>, Arc<RequestEnd>) {
+        let (mut peer, end) = (self.peer(address, true), Arc::default());
+        peer.options.custom_l4 = Some(Arc::new(Connector(Arc::clone(&end))));
+        (peer, end)
     }
 
     /// True if requests must go by HTTP/2.
