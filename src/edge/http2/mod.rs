@@ -1,32 +1,31 @@
-//! One HTTP/2 connection: its streams, each given to Pingora in a future of its
-//! own that can be dropped, and its end.
+//! One HTTP/2 connection: its streams, each served in a future of its own that can
+//! be dropped, and its end.
 //!
-//! Dropping a stream's future resets that stream and lets go of its upstream;
-//! its siblings never notice. What the client may hold at once is bounded here;
-//! floods of resets, of empty frames and of continuations are the business of
-//! the h2 crate.
+//! Dropping a stream's future lets go of its upstream; what it says to its client
+//! then is `stream`'s business, and its siblings never notice. What the client may
+//! hold at once is bounded here; floods of resets, of empty frames and of
+//! continuations are the business of the h2 crate.
 
-use std::cell::Cell;
+mod head;
+mod sending;
+mod session;
+mod stream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::HttpServerApp;
+use h2::server::Builder;
 use pingora::protocols::Digest;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::stream::Stream;
 use super::connection::{Arrival, Client};
 use super::head::HeadLimits;
-use super::http2_head::make_like_http1;
-use super::loan::lend;
 use super::proxy::Gateway;
-use super::stage::{RequestContext, Stage, TICKET, Ticket};
+use super::stage::{RequestContext, Stage, Ticket};
 use crate::policy::Denial;
 
 /// Streams of one connection at once.
@@ -51,9 +50,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// [`STREAMS`] of them that is all that a connection can make us hold.
 const HELD: usize = 64 << 10;
 
-/// Pingora's bounded options, made ours.
-fn options(limits: &HeadLimits) -> H2Options {
-    let mut options = default_h2_options();
+fn options(limits: &HeadLimits) -> Builder {
+    let mut options = Builder::new();
     options
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
@@ -71,18 +69,16 @@ pub(crate) async fn serve(
     shutdown: &ShutdownWatch,
 ) {
     let Client { arrival, wire, seat } = client;
-    // Nobody wants it back: the h2 crate says all there is to say.
-    let (stream, _) = lend(wire);
     let limits = gateway.settings.load().head;
     let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
+        ssl_digest: wire.ssl.clone(),
+        timing_digest: Vec::new(),
+        proxy_digest: None,
+        socket_digest: Some(Arc::clone(&wire.socket)),
     });
     let (mut draining, mut leave) = (shutdown.clone(), gateway.leave.clone());
     let begun = tokio::select! {
-        begun = timeout(limits.header_timeout, handshake(stream, Some(options(&limits)))) => begun,
+        begun = timeout(limits.header_timeout, options(&limits).handshake(wire)) => begun,
         _ = leave.wait_for(|leave| *leave) => return,
     };
     let Ok(Ok(mut connection)) = begun else { return };
@@ -109,28 +105,37 @@ pub(crate) async fn serve(
                 is_ending = true;
                 idle_until = Instant::now() + FAREWELL;
             }
-            accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => {
-                match accepted {
-                    Ok(Some(H2Accept::Session(session))) => {
-                        while streams.try_join_next().is_some() {}
-                        seat.works();
-                        if streams.len() >= MOST_AT_WORK {
-                            return;
+            accepted = connection.accept() => {
+                let (request, respond) = match accepted {
+                    Some(Ok(asked)) => asked,
+                    // It is over; what still runs has nobody to answer to.
+                    None => return,
+                    Some(Err(error)) => {
+                        if error.is_go_away() && error.is_library() {
+                            report_malformed(gateway, &arrival);
                         }
-                        let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
-                        let ticket = Ticket::of_stream(&arrival, limits.idle_timeout);
-                        streams.spawn(serve_stream(proxy, session, ticket, shutdown));
+                        return;
                     }
-                    Ok(Some(H2Accept::Rejected)) => {
-                        report_malformed(gateway, &arrival);
-                        malformed += 1;
+                };
+                while streams.try_join_next().is_some() {}
+                let stream = match Stream::new(request, respond).refuse(gateway, &arrival) {
+                    Ok(stream) => stream,
+                    Err(is_malformed) => {
+                        malformed += usize::from(is_malformed);
                         if malformed == MALFORMED {
                             return;
                         }
+                        continue;
                     }
-                    // It is over; what still runs has nobody to answer to.
-                    Ok(None) | Err(_) => return,
+                };
+                seat.works();
+                if streams.len() >= MOST_AT_WORK {
+                    return;
                 }
+                let ticket = Ticket::of_stream(&arrival, limits.idle_timeout);
+                let (proxy, settings) = (Arc::clone(proxy), Arc::clone(&gateway.settings));
+                let (digest, shutdown) = (Arc::clone(&digest), shutdown.clone());
+                streams.spawn(stream.serve(proxy, settings, digest, ticket, shutdown));
             }
             // A panic has stayed in its stream, and was reported there.
             Some(_) = streams.join_next() => {
@@ -152,32 +157,12 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_stream(
-    proxy: Arc<HttpProxy<Gateway>>,
-    mut session: HttpSession,
-    ticket: Ticket,
-    shutdown: ShutdownWatch,
-) {
-    make_like_http1(session.req_header_mut());
-    let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
-    let session = ServerSession::new_http2(session);
-    let served = TICKET.scope(Cell::new(Some(ticket)), proxy.process_new_http(session, &shutdown));
-    // Pingora owns the stream: once it is dropped there is no way to write a
-    // last word to it (504, 408, `grpc-status`), only the reset.
-    tokio::select! {
-        biased;
-        _ = slot.wait() => {}
-        _ = patience.wait() => {}
-        _ = served => {}
-    }
-}
-
-/// Pingora has answered 400 or reset the stream by itself: two authorities, or
-/// two lengths. It leaves no request to look at.
+/// The h2 crate has closed the connection by itself: frames out of order, or too
+/// many of a kind. It leaves no request to look at.
 fn report_malformed(gateway: &Gateway, arrival: &Arrival) {
     let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
     ctx.ticket = Some(Ticket::of(arrival));
     ctx.request_id = gateway.ids.next();
     ctx.status = Some(400);
-    ctx.stage = Stage::Denied(Denial::malformed("the HTTP/2 request has two readings"));
+    ctx.stage = Stage::Denied(Denial::malformed("the HTTP/2 connection broke its rules"));
 }
