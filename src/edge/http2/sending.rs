@@ -84,21 +84,15 @@ impl Shared {
 
     /// Passes an interim answer on, while anybody waits for it.
     pub(super) async fn interim(&self, header: ResponseHeader) -> Result<(), h2::Error> {
+        // The h2 crate would send it to who has reset the stream.
+        let is_reset = poll_fn(|cx| Poll::Ready(self.0.lock().poll_reset(cx).is_ready())).await;
+        let mut sending = self.0.lock();
+        if is_reset || sending.progress != Progress::Nothing || sending.interim >= MOST_INTERIM {
+            return Ok(());
+        }
+        sending.interim += 1;
         let head = cleaned(response::Parts::from(header));
-        poll_fn(|cx| {
-            let mut sending = self.0.lock();
-            if sending.progress != Progress::Nothing || sending.interim >= MOST_INTERIM {
-                return Poll::Ready(Ok(()));
-            }
-            // The h2 crate would send it to who has reset the stream.
-            if sending.poll_reset(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            sending.interim += 1;
-            let head = Response::from_parts(head.clone(), ());
-            Poll::Ready(sending.respond.send_informational(head))
-        })
-        .await
+        sending.respond.send_informational(Response::from_parts(head, ()))
     }
 
     /// Sends data as the client takes it.
