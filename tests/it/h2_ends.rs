@@ -77,6 +77,22 @@ async fn a_call_is_told_of_silence() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_told_that_its_service_broke_off() {
+    let upstream = Endless::start().await;
+    let h = Harness::builder().routes(routes(&upstream)).start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    let (response, mut send) = h2.begin(call("/g/acme/grpc/x", &token), false).await;
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap().len(), 6);
+    // This one takes the end of what it is sent for its own, without a status.
+    send.send_data(Bytes::new(), true).unwrap();
+    let trailers = timeout(PATIENCE, trailers_of(&mut body)).await.expect("an end");
+    assert_eq!(trailers.get("grpc-status").unwrap(), "14");
+    h.logged(|line| line["path"] == "/g/acme/grpc/x" && line["reason"] == "bad_gateway").await;
+}
+
 /// The rest of a message waits for a window that never opens; the end does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_told_though_it_reads_nothing() {

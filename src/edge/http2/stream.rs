@@ -44,10 +44,12 @@ pub(super) struct Stream {
     sending: Shared,
 }
 
-/// What ends a stream from outside.
+/// What ends a stream that is not whole.
 enum End {
     Cut(CutReason),
     Silence(Turn),
+    /// Pingora has given it up.
+    Broken,
 }
 
 impl Stream {
@@ -106,9 +108,12 @@ impl Stream {
             biased;
             reason = slot.wait() => End::Cut(reason),
             turn = patience.wait() => End::Silence(turn),
-            _ = served => return,
+            _ = served => End::Broken,
             () = sending.is_abandoned() => return,
         };
+        if sending.progress() == Progress::Whole {
+            return;
+        }
         let id = request_id.get().map_or("", |id| id);
         let reply = end.reply(id, &settings.load().resource_metadata);
         if let Some(code) = asked.last_word(&sending, &end, &reply) {
@@ -126,13 +131,15 @@ impl End {
             End::Cut(CutReason::Suspended) => Reason::Suspended,
             End::Cut(CutReason::Expired) => Reason::Expired,
             End::Cut(CutReason::Narrowed) => Reason::InsufficientScope,
-            End::Silence(turn) => {
-                let Failure { status, error, description, .. } = Failure::of_silence(*turn);
-                return Reply::error(status, error, description, request_id);
-            }
+            End::Silence(turn) => return failed(&Failure::of_silence(*turn), request_id),
+            End::Broken => return failed(&Failure::BROKEN, request_id),
         };
         Reply::denied(&Denial::new(reason), request_id, metadata)
     }
+}
+
+fn failed(failure: &Failure, request_id: &str) -> Reply {
+    Reply::error(failure.status, failure.error, failure.description, request_id)
 }
 
 /// What of a request decides how it is answered.
@@ -147,47 +154,41 @@ impl Asked {
         Asked { media: grpc::media(request).cloned(), is_head: request.method == Method::HEAD }
     }
 
-    /// Answers with all that there is to say.
-    fn answer(&self, sending: &Shared, reply: &Reply) {
+    /// Answers with all that there is to say. Whether there was anybody to hear it.
+    fn answer(&self, sending: &Shared, reply: &Reply) -> bool {
         let head = match &self.media {
             Some(media) => grpc::head(reply, Some(media.clone())),
             None => reply.head(),
         };
         let has_body = self.media.is_none() && !self.is_head;
         let body = if has_body { reply.body.clone() } else { Bytes::new() };
-        if let Ok(head) = head {
-            // To who has left there is nothing to say.
-            let _ = sending.answer(head, body);
-        }
+        head.is_ok_and(|head| sending.answer(head, body).is_ok())
     }
 
     /// Says what still can be said, or resets the stream. With the code of the reset
     /// that is due should nobody listen.
     fn last_word(&self, sending: &Shared, end: &End, reply: &Reply) -> Option<Code> {
+        let is_grpc = self.media.is_some();
         match (sending.progress(), end) {
-            (Progress::Whole, _) => None,
-            (Progress::Nothing, End::Silence(_)) => {
-                self.answer(sending, reply);
-                // Whoever is still sending may stop (RFC 9113 section 8.1).
-                Some(Code::NO_ERROR)
-            }
-            // Only gRPC has a word for it that nobody takes for an answer.
-            (Progress::Nothing, End::Cut(_)) if self.media.is_some() => {
-                self.answer(sending, reply);
-                Some(Code::NO_ERROR)
-            }
-            (Progress::Head { takes_status: true }, End::Cut(_)) if self.media.is_some() => {
-                let said = sending.trailers(grpc::trailers(reply));
-                if said.is_err() {
-                    sending.reset(Code::CANCEL);
-                }
+            // Of who asked nobody is left, or Pingora would have answered.
+            (Progress::Whole, _) | (Progress::Nothing, End::Broken) => None,
+            // To others a cut is no answer of the service's, and none of ours.
+            (Progress::Nothing, End::Silence(_)) => self.say(sending, reply),
+            (Progress::Nothing, End::Cut(_)) if is_grpc => self.say(sending, reply),
+            (Progress::Head { takes_status: true }, _) if is_grpc => {
                 // Half an answer must not look like a whole one.
-                Some(Code::CANCEL)
+                let said = sending.trailers(grpc::trailers(reply));
+                said.is_ok().then_some(Code::CANCEL)
             }
             _ => {
                 sending.reset(Code::CANCEL);
                 None
             }
         }
+    }
+
+    fn say(&self, sending: &Shared, reply: &Reply) -> Option<Code> {
+        // Whoever is still sending may stop (RFC 9113 section 8.1).
+        self.answer(sending, reply).then_some(Code::NO_ERROR)
     }
 }
