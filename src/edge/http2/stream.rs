@@ -165,8 +165,8 @@ impl Asked {
         head.is_ok_and(|head| sending.answer(head, body).is_ok())
     }
 
-    /// Says what still can be said, or resets the stream. With the code of the reset
-    /// that is due should nobody listen.
+    /// Says what still can be said. With the code of the reset that is due should
+    /// nobody listen; what nothing is said to is reset when it is dropped.
     fn last_word(&self, sending: &Shared, end: &End, reply: &Reply) -> Option<Code> {
         let is_grpc = self.media.is_some();
         match (sending.progress(), end) {
@@ -180,10 +180,8 @@ impl Asked {
                 let said = sending.trailers(grpc::trailers(reply));
                 said.is_ok().then_some(Code::CANCEL)
             }
-            _ => {
-                sending.reset(Code::CANCEL);
-                None
-            }
+            // Dropped, it is reset with CANCEL, after the head if there was one.
+            _ => None,
         }
     }
 
