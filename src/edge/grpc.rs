@@ -24,6 +24,12 @@ pub(crate) fn is_media(media: &HeaderValue) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
 }
 
+/// Whether a response of this media type ends with a status in its trailers. That
+/// of gRPC-Web has it in its body.
+pub(crate) fn ends_with_status(media: &HeaderValue) -> bool {
+    is_media(media) && media.as_bytes().get(b"application/grpc".len()) != Some(&b'-')
+}
+
 /// Sends a refusal.
 pub(crate) async fn refuse(session: &mut Session, reply: &Reply) -> pingora::Result<()> {
     let media = media(session.req_header()).cloned();
@@ -114,6 +120,21 @@ mod tests {
             assert_eq!(code(reply.status), status, "{reason:?}");
         }
         assert_eq!((code(504), code(502), code(500)), ("4", "14", "13"));
+    }
+
+    #[test]
+    fn only_grpc_proper_ends_with_trailers() {
+        for (media, begins, ends) in [
+            ("application/grpc", true, true),
+            ("Application/gRPC+proto", true, true),
+            ("application/grpc;x=y", true, true),
+            ("application/grpc-web+proto", true, false),
+            ("application/grp", false, false),
+            ("application/json", false, false),
+        ] {
+            let value = HeaderValue::from_static(media);
+            assert_eq!((is_media(&value), ends_with_status(&value)), (begins, ends), "{media}");
+        }
     }
 
     #[test]

@@ -25,16 +25,17 @@ use crate::edge::grpc;
 const MOST_INTERIM: u8 = 16;
 
 /// Fields that have no place in HTTP/2 (RFC 9113 section 8.2.2).
-static OF_THE_CONNECTION: [HeaderName; 5] = [
+static OF_THE_CONNECTION: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     CONNECTION,
     UPGRADE,
+    TE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
 
 /// Fields that have no place in trailers (RFC 9110 section 6.5.1).
-static NOT_IN_TRAILERS: [HeaderName; 4] = [CONTENT_LENGTH, HOST, TE, TRAILER];
+static NOT_IN_TRAILERS: [HeaderName; 3] = [CONTENT_LENGTH, HOST, TRAILER];
 
 /// How far the response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,17 +83,18 @@ impl Shared {
         self.0.lock().head(cleaned(head), end)
     }
 
-    /// Passes an interim answer on, while anybody waits for it.
-    pub(super) async fn interim(&self, header: ResponseHeader) -> Result<(), h2::Error> {
+    /// Passes an interim answer on, while anybody waits for it. The exchange goes on
+    /// without it just as well.
+    pub(super) async fn interim(&self, header: ResponseHeader) {
         // The h2 crate would send it to who has reset the stream.
         let is_reset = poll_fn(|cx| Poll::Ready(self.0.lock().poll_reset(cx).is_ready())).await;
         let mut sending = self.0.lock();
         if is_reset || sending.progress != Progress::Nothing || sending.interim >= MOST_INTERIM {
-            return Ok(());
+            return;
         }
         sending.interim += 1;
         let head = cleaned(response::Parts::from(header));
-        sending.respond.send_informational(Response::from_parts(head, ()))
+        let _ = sending.respond.send_informational(Response::from_parts(head, ()));
     }
 
     /// Sends data as the client takes it.
@@ -179,8 +181,9 @@ impl Sending {
 
     fn head(&mut self, head: response::Parts, end: bool) -> Result<(), h2::Error> {
         let media = head.headers.get(CONTENT_TYPE);
+        // Whoever was promised a length would miss the rest of it.
         let takes_status =
-            media.is_some_and(grpc::is_media) && !head.headers.contains_key(CONTENT_LENGTH);
+            media.is_some_and(grpc::ends_with_status) && !head.headers.contains_key(CONTENT_LENGTH);
         self.body = Some(self.respond.send_response(Response::from_parts(head, ()), end)?);
         self.progress = if end { Progress::Whole } else { Progress::Head { takes_status } };
         Ok(())

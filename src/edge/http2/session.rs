@@ -76,8 +76,7 @@ impl Http2Session {
         if header.status.is_informational() {
             // There is nothing to switch to (RFC 9113 section 8.6).
             if header.status != StatusCode::SWITCHING_PROTOCOLS {
-                let passed = self.sending.interim(header).await;
-                passed.or_err(ErrorType::WriteError, "while writing an interim answer")?;
+                self.sending.interim(header).await;
             }
             return Ok(());
         }
