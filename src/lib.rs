@@ -55,13 +55,14 @@
 //!    idle connections make room), `edge::handshake` speaks TLS;
 //!    `edge::connection` reads one head (`edge::head`) within its limits and
 //!    deadline. What could be read in two ways ends here (400, 408, 414, 431),
-//!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection
-//!    and makes its heads look like those of HTTP/1.1 (`edge::http2_head`).
+//!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection,
+//!    asks the same of its heads and makes them look like those of HTTP/1.1.
 //! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
 //!    dropping it closes the upstream's connection and gives back the client's,
 //!    which was only lent (`edge::loan`), for a last word: a 408, a 504, or the
-//!    close frame of a WebSocket where it fits (`edge::tunnel`). Of HTTP/2 it
-//!    resets just the stream.
+//!    close frame of a WebSocket where it fits (`edge::tunnel`). Of an HTTP/2 stream
+//!    Pingora has a session of ours (`edge::http2::session`), which shares what writes:
+//!    the last word is an answer, a gRPC status, or the reset of just that stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
 //!    Where too many wait for an upstream already it ends here (503, `edge::crowd`).

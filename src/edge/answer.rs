@@ -64,8 +64,8 @@ pub(super) async fn send(
     if ctx.failure.is_empty() {
         ctx.failure = reply.reason;
     }
-    if grpc::is_grpc(session.req_header()) && !matches!(ctx.stage, Stage::Local(_)) {
-        return grpc::refuse(session, &reply);
+    if grpc::media(session.req_header()).is_some() && !matches!(ctx.stage, Stage::Local(_)) {
+        return grpc::refuse(session, &reply).await;
     }
     ctx.bytes_out = reply.body.len() as u64;
     reply.send(session).await

@@ -31,6 +31,14 @@ impl Failure {
         word: "client_timeout",
     };
 
+    /// The exchange ended in the middle of the answer.
+    pub(super) const BROKEN: Failure = Failure {
+        status: 502,
+        error: "bad_gateway",
+        description: "The exchange with the service behind the gateway broke off.",
+        word: "bad_gateway",
+    };
+
     /// Nobody said anything in time.
     pub(super) fn of_silence(turn: Turn) -> Failure {
         match turn {

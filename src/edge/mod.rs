@@ -16,7 +16,6 @@ mod handshake;
 mod head;
 mod headers;
 mod http2;
-mod http2_head;
 mod judge;
 mod loan;
 mod mount;

@@ -17,7 +17,6 @@ use pingora::{Error, ErrorType};
 use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
-use super::http2_head;
 use super::loan;
 use super::patience::Turn;
 use super::reject::Reply;
@@ -83,9 +82,6 @@ impl ProxyHttp for Gateway {
         }
         ctx.method = Some(request.method.clone());
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
-        let is_http2 = request.version == http::Version::HTTP_2;
-        // HTTP/1.1 was looked at before Pingora saw it.
-        let fault = is_http2.then(|| http2_head::check(request, &settings.head).err()).flatten();
         let bound = ctx.ticket.as_ref().and_then(|ticket| ticket.bound.as_ref());
         let is_misdirected =
             bound.is_some_and(|names| !host.is_some_and(|host| tls::covers(names, host)));
@@ -99,10 +95,6 @@ impl ProxyHttp for Gateway {
         let target = target.map(|target| target.to_owned());
         ctx.target = target.as_ref().ok().cloned();
         drop(settings);
-        if let Some(denial) = fault {
-            self.deny(denial, session, ctx).await?;
-            return Ok(true);
-        }
         if is_misdirected {
             let reply = Reply::misdirected(&ctx.request_id);
             ctx.stage = Stage::Denied(Denial::malformed("the connection is for another host"));

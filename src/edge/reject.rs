@@ -73,16 +73,22 @@ impl Reply {
         }
     }
 
-    /// Sends it. The connection stays usable where the request was read whole.
-    pub(crate) async fn send(self, session: &mut Session) -> pingora::Result<()> {
+    /// Its head.
+    pub(crate) fn head(&self) -> pingora::Result<ResponseHeader> {
         let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 1))?;
-        for (name, value) in self.fields {
-            header.append_header(name, value)?;
+        for (name, value) in &self.fields {
+            header.append_header(name.clone(), value.clone())?;
         }
-        let is_head = session.req_header().method == http::Method::HEAD;
         if !matches!(self.status, 204 | 304) {
             header.insert_header("content-length", self.body.len())?;
         }
+        Ok(header)
+    }
+
+    /// Sends it. The connection stays usable where the request was read whole.
+    pub(crate) async fn send(self, session: &mut Session) -> pingora::Result<()> {
+        let header = self.head()?;
+        let is_head = session.req_header().method == http::Method::HEAD;
         let body = (!is_head && !self.body.is_empty()).then_some(self.body);
         session.write_response_header(Box::new(header), false).await?;
         session.write_response_body(body, true).await

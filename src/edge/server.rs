@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::apps::HttpServerApp;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -75,13 +75,7 @@ impl DataPlane {
         let mut conf = ServerConf::new().unwrap_or_default();
         conf.max_retries = 4;
         conf.upstream_keepalive_pool_size = 1024;
-        let mut proxy = http_proxy(&Arc::new(conf), gateway.clone());
-        // Pingora would answer CONNECT on HTTP/2 by itself, unlogged; here it
-        // comes to our own refusal, like all that is malformed.
-        let mut options = HttpServerOptions::default();
-        options.allow_connect_method_proxying = true;
-        proxy.server_options = Some(options);
-        let proxy = Arc::new(proxy);
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
         DataPlane { gateway, proxy, stop, shut, leave, cut }
     }
 

@@ -145,17 +145,47 @@ def calls(world, report, channel, echo, how):
         since = len(echo.calls)
         error = code(channel.stream_stream("/demo.Echo/Both"), iter([b"x"] * 5), timeout=10)
         assert error.code() == grpc.StatusCode.UNAUTHENTICATED and len(echo.calls) == since, error
+    def revoke(credential):
+        url = f"{world.admin}/v1/credentials/{credential['client_id']}/revoke"
+        receipt = world.post(url, {"reason": "conformance"}, world.key)
+        assert receipt["streams_closed"] == 1, receipt
+        return time.monotonic()
+
+    def told(error, begun):
+        assert error.code() == grpc.StatusCode.UNAUTHENTICATED and error.details(), error
+        assert time.monotonic() - begun < 2, error
+
     with case("revoked in mid-stream"):
         credential = world.mint(["reader"])
         mine = [("authorization", f"Bearer {world.trade(credential)}")]
         stream = channel.unary_stream("/demo.Echo/Endless")(b"m", metadata=mine, timeout=20)
         assert next(stream) == b"m"
-        url = f"{world.admin}/v1/credentials/{credential['client_id']}/revoke"
-        receipt = world.post(url, {"reason": "conformance"}, world.key)
-        begun = time.monotonic()
-        error = code(lambda: stream)
-        assert error.code() != grpc.StatusCode.DEADLINE_EXCEEDED, error
-        assert receipt["streams_closed"] == 1 and time.monotonic() - begun < 2, receipt
+        begun = revoke(credential)
+        told(code(lambda: stream), begun)
+    with case("revoked in the middle of a talk"):
+        credential, done = world.mint(["reader"]), threading.Event()
+        mine = [("authorization", f"Bearer {world.trade(credential)}")]
+
+        def hold():
+            yield b"m"
+            done.wait(20)
+
+        stream = channel.stream_stream("/demo.Echo/Both")(hold(), metadata=mine, timeout=20)
+        assert next(stream) == b"m"
+        begun = revoke(credential)
+        told(code(lambda: stream), begun)
+        done.set()
+    with case("revoked while it waits"):
+        credential = world.mint(["reader"])
+        mine = [("authorization", f"Bearer {world.trade(credential)}")]
+        echo.cancelled.clear()
+        since = len(echo.calls)
+        waiting = channel.unary_unary("/demo.Echo/Slow").future(b"", metadata=mine, timeout=20)
+        while len(echo.calls) == since:
+            time.sleep(0.01)
+        begun = revoke(credential)
+        told(code(waiting.result), begun)
+        assert echo.cancelled.wait(5), "the service still works"
 
 
 def grpcurl(world, report, echo):

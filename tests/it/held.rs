@@ -282,6 +282,14 @@ pub(crate) async fn close_of(
     timeout(PATIENCE, read).await.expect("an end")
 }
 
+/// What follows the data, whatever that is.
+pub(crate) async fn trailers_of(body: &mut RecvStream) -> http::HeaderMap {
+    while let Some(chunk) = body.data().await {
+        let _ = body.flow_control().release_capacity(chunk.unwrap().len());
+    }
+    body.trailers().await.unwrap().expect("trailers")
+}
+
 /// Waits for the end of a stream that was cut.
 pub(crate) async fn ends(path: &str, held: Held, reason: &str) {
     match held {
@@ -301,6 +309,14 @@ pub(crate) async fn ends(path: &str, held: Held, reason: &str) {
             let mut buffer = vec![0; 65_536];
             let read = async { while wire.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
             timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("{path} goes on"));
+        }
+        // gRPC clients are told why, and that it is the end.
+        Held::Stream(mut body, _send) if path.starts_with("/g/") => {
+            let trailers = timeout(PATIENCE, trailers_of(&mut body)).await;
+            let trailers = trailers.unwrap_or_else(|_| panic!("{path} goes on"));
+            let code = if reason == "narrowed" { "7" } else { "16" };
+            assert_eq!(trailers.get("grpc-status").unwrap(), code, "{path}");
+            assert!(!trailers.get("grpc-message").unwrap().is_empty(), "{path}");
         }
         Held::Stream(mut body, _send) => {
             let read = async {

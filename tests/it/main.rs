@@ -22,6 +22,7 @@ mod forwarding;
 mod greedy;
 mod grpc;
 mod h2;
+mod h2_ends;
 mod h2_streams;
 mod harness;
 mod held;

@@ -47,7 +47,8 @@ impl Seen {
 
 /// A running legacy API. What it does is told by the path it is asked for:
 /// `…/bytes-N` answers N bytes, `…/wait` when released, `…/events` an endless
-/// stream, `…/early…` before it has read the body, `…/break` half an answer, `…/raw-status-S` that status.
+/// stream, `…/early…` before it has read the body, `…/break` half an answer, `…/raw-status-S` that status,
+/// `…/hints-N` N early hints before the answer.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
@@ -257,6 +258,14 @@ async fn answer(
             left -= take;
         }
         return Ok(true);
+    }
+    if let Some(count) = word.strip_prefix("hints-") {
+        for n in 0..count.parse::<usize>().unwrap() {
+            let hint = format!(
+                "HTTP/1.1 103 Early Hints\r\nLink: </{n}>\r\nX-Hop: 1\r\nConnection: X-Hop\r\n\r\n"
+            );
+            stream.write_all(hint.as_bytes()).await?;
+        }
     }
     if let Some(status) = word.strip_prefix("raw-status-") {
         let head = format!(

@@ -1,15 +1,15 @@
 //! The head of an HTTP/2 request: as strict as HTTP/1.1, and made to look like it.
 //!
 //! The h2 crate has refused broken pseudo-fields, fields of the connection and
-//! upper case (RFC 9113 section 8.2), Pingora two authorities. The rest of what
-//! `head` asks of HTTP/1.1 is asked here, of every request.
+//! upper case (RFC 9113 section 8.2). The rest of what `edge::head` asks of HTTP/1.1
+//! is asked here, of every request, before Pingora has seen it.
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::{HeaderValue, Method};
 use pingora::http::RequestHeader;
 
-use super::grammar::{is_authority, is_length, is_target, is_tchar};
-use super::head::{HeadLimits, MAX_FIELDS};
+use crate::edge::grammar::{is_authority, is_length, is_target, is_tchar};
+use crate::edge::head::{HeadLimits, MAX_FIELDS};
 use crate::policy::{Denial, Reason};
 
 /// Whether a head has one reading, within the limits.
@@ -29,6 +29,10 @@ pub(crate) fn check(request: &RequestHeader, limits: &HeadLimits) -> Result<(), 
         return Err(Denial::malformed(
             "the request target holds a character that must be percent-encoded",
         ));
+    }
+    // RFC 9113 section 8.3.1: the authority stands elsewhere.
+    if !target.starts_with(b"/") && target != b"*" {
+        return Err(Denial::malformed("the request target does not begin with a slash"));
     }
     let sizes = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     if request.headers.len() > MAX_FIELDS || sizes.sum::<usize>() > limits.header_bytes {

@@ -1,0 +1,207 @@
+//! One HTTP/2 connection: its streams, each served in a future of its own that can
+//! be dropped, and its end.
+//!
+//! Dropping a stream's future lets go of its upstream; what it says to its client
+//! then is `stream`'s business, and its siblings never notice. What the client may
+//! hold at once is bounded here; floods of resets, of empty frames and of
+//! continuations are the business of the h2 crate.
+
+mod head;
+mod sending;
+mod session;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use h2::server::Builder;
+use pingora::protocols::{self, Digest};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::stream::Stream;
+use super::connection::{Arrival, Client};
+use super::head::{HeadLimits, MAX_FIELDS};
+use super::loan::lend;
+use super::proxy::Gateway;
+use super::seat::Seat;
+use super::stage::{RequestContext, Stage, Ticket};
+use crate::policy::Denial;
+
+/// Streams of one connection at once.
+const STREAMS: u32 = 100;
+
+/// What may be on its way without an acknowledgement: of one stream, and of all
+/// of a connection together. The second is what a client can make us hold.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Streams that are being worked on, among them those that the client has reset
+/// already and that have not noticed yet. More is an attack.
+const MOST_AT_WORK: usize = 4 * STREAMS as usize;
+
+/// Malformed requests that a connection may send before it is closed.
+const MALFORMED: usize = 32;
+
+/// How long a connection without streams may take over its farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What is held of one stream's response while its client does not read; with
+/// [`STREAMS`] of them that is all that a connection can make us hold.
+const HELD: usize = 64 << 10;
+
+fn options(limits: &HeadLimits) -> Builder {
+    // HTTP/2 counts 32 bytes more for each field, and the target as one (RFC 9113
+    // section 6.5.2): what this lets through is measured as on HTTP/1.1.
+    let most = limits.header_bytes + limits.target_bytes + 32 * (MAX_FIELDS + 4);
+    let mut options = Builder::new();
+    options
+        .max_header_list_size(u32::try_from(most).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .max_send_buffer_size(HELD)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    options
+}
+
+/// Serves a connection until either side ends it. The preface has not been read.
+pub(crate) async fn serve(
+    gateway: &Gateway,
+    proxy: &Arc<HttpProxy<Gateway>>,
+    client: Client,
+    shutdown: &ShutdownWatch,
+) {
+    let Client { arrival, wire, seat } = client;
+    let digest = Arc::new(Digest {
+        ssl_digest: wire.ssl.clone(),
+        timing_digest: Vec::new(),
+        proxy_digest: None,
+        socket_digest: Some(Arc::clone(&wire.socket)),
+    });
+    let (stream, home) = lend(wire);
+    let front = Front { gateway, proxy, arrival, seat, digest, shutdown };
+    if let Some(Over) = front.drive(stream).await
+        && let Some(wire) = home.returned()
+    {
+        // The h2 crate has said all there is to say. Let it be heard: closing on what the
+        // client has sent meanwhile would take it back.
+        wire.say_last(&[]).await;
+    }
+}
+
+/// It ended as it should, or as the client made it.
+struct Over;
+
+/// What a connection's streams have in common.
+struct Front<'a> {
+    gateway: &'a Gateway,
+    proxy: &'a Arc<HttpProxy<Gateway>>,
+    arrival: Arrival,
+    seat: Seat,
+    digest: Arc<Digest>,
+    shutdown: &'a ShutdownWatch,
+}
+
+impl Front<'_> {
+    async fn drive(&self, stream: protocols::Stream) -> Option<Over> {
+        let Front { gateway, arrival, seat, .. } = self;
+        let limits = gateway.settings.load().head;
+        let (mut draining, mut leave) = (self.shutdown.clone(), gateway.leave.clone());
+        let begun = tokio::select! {
+            begun = timeout(limits.header_timeout, options(&limits).handshake(stream)) => begun,
+            _ = leave.wait_for(|leave| *leave) => return None,
+        };
+        let Ok(Ok(mut connection)) = begun else { return None };
+        let mut streams = JoinSet::new();
+        let (mut malformed, mut is_ending, mut is_told) = (0, false, false);
+        let mut idle_until = Instant::now() + limits.idle_timeout;
+        seat.rests();
+        loop {
+            tokio::select! {
+                biased;
+                () = seat.must_go(), if !is_told => {
+                    if is_ending {
+                        // The drain is over.
+                        return None;
+                    }
+                    is_told = true;
+                    connection.graceful_shutdown();
+                    is_ending = true;
+                    idle_until = Instant::now() + FAREWELL;
+                }
+                _ = draining.wait_for(|ending| *ending), if !is_ending => {
+                    // GOAWAY: streams under way end as they like, no new ones come.
+                    connection.graceful_shutdown();
+                    is_ending = true;
+                    idle_until = Instant::now() + FAREWELL;
+                }
+                accepted = connection.accept() => {
+                    let (request, respond) = match accepted {
+                        Some(Ok(asked)) => asked,
+                        // It is over; what still runs has nobody to answer to.
+                        None => return Some(Over),
+                        Some(Err(error)) => {
+                            if error.is_go_away() && error.is_library() {
+                                self.report_malformed();
+                            }
+                            return Some(Over);
+                        }
+                    };
+                    let stream = match Stream::new(request, respond).refuse(gateway, arrival) {
+                        Ok(stream) => stream,
+                        Err(is_malformed) => {
+                            malformed += usize::from(is_malformed);
+                            if malformed == MALFORMED {
+                                return None;
+                            }
+                            continue;
+                        }
+                    };
+                    while streams.try_join_next().is_some() {}
+                    seat.works();
+                    if streams.len() >= MOST_AT_WORK {
+                        return None;
+                    }
+                    self.begin(&mut streams, stream, limits.idle_timeout);
+                }
+                // A panic has stayed in its stream, and was reported there.
+                Some(_) = streams.join_next() => {
+                    let most = if is_ending { FAREWELL } else { limits.idle_timeout };
+                    idle_until = Instant::now() + most;
+                    if streams.is_empty() {
+                        seat.rests();
+                    }
+                }
+                () = sleep_until(idle_until), if streams.is_empty() => {
+                    if is_ending {
+                        return Some(Over);
+                    }
+                    connection.graceful_shutdown();
+                    is_ending = true;
+                    idle_until = Instant::now() + FAREWELL;
+                }
+            }
+        }
+    }
+
+    /// Serves a stream in a task of its own.
+    fn begin(&self, streams: &mut JoinSet<()>, stream: Stream, most_silence: Duration) {
+        let ticket = Ticket::of_stream(&self.arrival, most_silence);
+        let (proxy, settings) = (Arc::clone(self.proxy), Arc::clone(&self.gateway.settings));
+        let (digest, shutdown) = (Arc::clone(&self.digest), self.shutdown.clone());
+        streams.spawn(stream.serve(proxy, settings, digest, ticket, shutdown));
+    }
+
+    /// The h2 crate has closed the connection by itself: frames out of order, or too
+    /// many of a kind. It leaves no request to look at.
+    fn report_malformed(&self) {
+        let gateway = self.gateway;
+        let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
+        ctx.ticket = Some(Ticket::of(&self.arrival));
+        ctx.request_id = gateway.ids.next();
+        ctx.status = Some(400);
+        ctx.stage = Stage::Denied(Denial::malformed("the HTTP/2 connection broke its rules"));
+    }
+}

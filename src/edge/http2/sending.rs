@@ -1,0 +1,233 @@
+//! What writes to one HTTP/2 stream, in two hands: Pingora's, and those of whoever
+//! drives the stream, who has the last word when Pingora's future is dropped.
+//!
+//! Nothing here waits but for the client to take data, and no lock is held meanwhile.
+
+use std::future::poll_fn;
+use std::mem::take;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, TE, TRAILER};
+use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, Response, response};
+use parking_lot::Mutex;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+
+use crate::edge::grpc;
+
+/// Interim answers (1xx) that are passed on for one request. Nothing in HTTP/2 makes
+/// their sender wait for a client that does not read.
+const MOST_INTERIM: u8 = 16;
+
+/// Fields that have no place in HTTP/2 (RFC 9113 section 8.2.2).
+static OF_THE_CONNECTION: [HeaderName; 6] = [
+    TRANSFER_ENCODING,
+    CONNECTION,
+    UPGRADE,
+    TE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Fields that have no place in trailers (RFC 9110 section 6.5.1).
+static NOT_IN_TRAILERS: [HeaderName; 3] = [CONTENT_LENGTH, HOST, TRAILER];
+
+/// How far the response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing of it was sent.
+    Nothing,
+    /// Its head was. Whether a gRPC status may come instead of the rest.
+    Head { takes_status: bool },
+    /// All of it.
+    Whole,
+}
+
+/// The writing half of a stream.
+pub(super) struct Sending {
+    respond: SendResponse<Bytes>,
+    body: Option<SendStream<Bytes>>,
+    progress: Progress,
+    interim: u8,
+    /// True if Pingora has just looked for a reset by itself.
+    is_watched: bool,
+}
+
+/// Both hands on it. They are of one task, so that neither waits for the other.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Sending>>);
+
+impl Shared {
+    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+        let progress = Progress::Nothing;
+        let sending = Sending { respond, body: None, progress, interim: 0, is_watched: false };
+        Shared(Arc::new(Mutex::new(sending)))
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.0.lock().progress
+    }
+
+    /// Sends the head of the response.
+    ///
+    /// # Errors
+    /// When the stream is over.
+    pub(super) fn head(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
+        let mut head = response::Parts::from(header);
+        head.headers.insert(DATE, get_cached_date());
+        self.0.lock().head(cleaned(head), end)
+    }
+
+    /// Passes an interim answer on, while anybody waits for it. The exchange goes on
+    /// without it just as well.
+    pub(super) async fn interim(&self, header: ResponseHeader) {
+        // The h2 crate would send it to who has reset the stream.
+        let is_reset = poll_fn(|cx| Poll::Ready(self.0.lock().poll_reset(cx).is_ready())).await;
+        let mut sending = self.0.lock();
+        if is_reset || sending.progress != Progress::Nothing || sending.interim >= MOST_INTERIM {
+            return;
+        }
+        sending.interim += 1;
+        let head = cleaned(response::Parts::from(header));
+        let _ = sending.respond.send_informational(Response::from_parts(head, ()));
+    }
+
+    /// Sends data as the client takes it.
+    pub(super) async fn data(&self, mut data: Bytes, end: bool) -> Result<(), Unsent> {
+        if data.is_empty() {
+            return self.0.lock().send(data, end);
+        }
+        self.0.lock().body()?.reserve_capacity(data.len());
+        while !data.is_empty() {
+            poll_fn(|cx| self.0.lock().poll_send(cx, &mut data, end)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what follows the data, and ends the stream.
+    pub(super) fn trailers(&self, mut trailers: HeaderMap) -> Result<(), Unsent> {
+        for name in OF_THE_CONNECTION.iter().chain(&NOT_IN_TRAILERS) {
+            trailers.remove(name);
+        }
+        let mut sending = self.0.lock();
+        sending.body()?.send_trailers(trailers)?;
+        sending.progress = Progress::Whole;
+        Ok(())
+    }
+
+    /// Sends a whole answer, if nothing was sent yet. What of it the client has no
+    /// window for waits in the h2 crate.
+    pub(super) fn answer(&self, header: ResponseHeader, body: Bytes) -> Result<(), Unsent> {
+        self.head(header, body.is_empty())?;
+        match body.is_empty() {
+            true => Ok(()),
+            false => self.0.lock().send(body, true),
+        }
+    }
+
+    /// Resets the stream. Of what was not sent yet nothing goes out.
+    pub(super) fn reset(&self, reason: Reason) {
+        self.0.lock().respond.send_reset(reason);
+    }
+
+    /// Waits until the client resets the stream, as Pingora does.
+    pub(super) async fn is_reset(&self) -> Result<Reason, h2::Error> {
+        poll_fn(|cx| {
+            let mut sending = self.0.lock();
+            sending.is_watched = true;
+            sending.poll_reset(cx)
+        })
+        .await
+    }
+
+    /// Waits until the client resets the stream while Pingora looks elsewhere: to an
+    /// upstream that takes nothing.
+    pub(super) async fn is_abandoned(&self) {
+        poll_fn(|cx| {
+            let mut sending = self.0.lock();
+            match take(&mut sending.is_watched) {
+                true => Poll::Pending,
+                false => sending.poll_reset(cx).map(drop),
+            }
+        })
+        .await;
+    }
+}
+
+/// Why nothing can be sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The head comes first.
+    NoHead,
+    /// The stream is over.
+    Over(Option<h2::Error>),
+}
+
+impl From<h2::Error> for Unsent {
+    fn from(error: h2::Error) -> Self {
+        Unsent::Over(Some(error))
+    }
+}
+
+impl Sending {
+    fn body(&mut self) -> Result<&mut SendStream<Bytes>, Unsent> {
+        self.body.as_mut().ok_or(Unsent::NoHead)
+    }
+
+    fn head(&mut self, head: response::Parts, end: bool) -> Result<(), h2::Error> {
+        let media = head.headers.get(CONTENT_TYPE);
+        // Whoever was promised a length would miss the rest of it.
+        let takes_status =
+            media.is_some_and(grpc::ends_with_status) && !head.headers.contains_key(CONTENT_LENGTH);
+        self.body = Some(self.respond.send_response(Response::from_parts(head, ()), end)?);
+        self.progress = if end { Progress::Whole } else { Progress::Head { takes_status } };
+        Ok(())
+    }
+
+    fn send(&mut self, data: Bytes, end: bool) -> Result<(), Unsent> {
+        self.body()?.send_data(data, end)?;
+        if end {
+            self.progress = Progress::Whole;
+        }
+        Ok(())
+    }
+
+    /// Sends as much as there is room for.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        end: bool,
+    ) -> Poll<Result<(), Unsent>> {
+        let body = match self.body() {
+            Ok(body) => body,
+            Err(unsent) => return Poll::Ready(Err(unsent)),
+        };
+        let room = match ready!(body.poll_capacity(cx)) {
+            Some(Ok(room)) => room,
+            Some(Err(error)) => return Poll::Ready(Err(error.into())),
+            None => return Poll::Ready(Err(Unsent::Over(None))),
+        };
+        let piece = data.split_to(room.min(data.len()));
+        Poll::Ready(self.send(piece, end && data.is_empty()))
+    }
+
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
+        match &mut self.body {
+            Some(body) => body.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        }
+    }
+}
+
+fn cleaned(mut head: response::Parts) -> response::Parts {
+    for name in &OF_THE_CONNECTION {
+        head.headers.remove(name);
+    }
+    head
+}

@@ -1,0 +1,344 @@
+//! One HTTP/2 stream as Pingora sees it: a session of our own, since Pingora's
+//! would keep the stream to itself.
+//!
+//! It behaves as Pingora's does, but for what that can't: interim answers pass. Its
+//! timeouts for reading are `patience`'s business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::body_buffer::FixedBuffer;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, OrErr, Result};
+use tokio::time::timeout;
+
+use super::sending::{Progress, Shared, Unsent};
+
+/// What is kept of an upload, for another attempt or for the judge.
+const KEPT: usize = 64 << 10;
+
+/// A stream.
+pub(super) struct Http2Session {
+    request: RequestHeader,
+    upload: RecvStream,
+    /// True once the upload's end, or its trailers, were met.
+    is_read: bool,
+    read: usize,
+    kept: Option<FixedBuffer>,
+    sending: Shared,
+    written: Option<ResponseHeader>,
+    sent: usize,
+    digest: Arc<Digest>,
+    write_timeout: Option<Duration>,
+    drain_timeout: Option<Duration>,
+}
+
+impl Http2Session {
+    pub(super) fn new(
+        request: RequestHeader,
+        upload: RecvStream,
+        sending: Shared,
+        digest: Arc<Digest>,
+    ) -> Self {
+        Http2Session {
+            request,
+            upload,
+            is_read: false,
+            read: 0,
+            kept: None,
+            sending,
+            written: None,
+            sent: 0,
+            digest,
+            write_timeout: None,
+            drain_timeout: None,
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.sending.progress() == Progress::Whole
+    }
+
+    async fn write_head(&mut self, header: ResponseHeader, end: bool) -> Result<()> {
+        if self.written.is_some() {
+            return Ok(());
+        }
+        if header.status.is_informational() {
+            // There is nothing to switch to (RFC 9113 section 8.6).
+            if header.status != StatusCode::SWITCHING_PROTOCOLS {
+                self.sending.interim(header).await;
+            }
+            return Ok(());
+        }
+        // Pingora asks for no more of it than the status.
+        let written = ResponseHeader::build_no_case(header.status, Some(0))?;
+        self.sending.head(header, end).or_err(ErrorType::WriteError, "while writing a head")?;
+        self.written = Some(written);
+        Ok(())
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        while self.read_body_bytes().await?.is_some() {}
+        Ok(())
+    }
+}
+
+fn unsent(unsent: Unsent) -> Box<Error> {
+    match unsent {
+        Unsent::NoHead => Error::explain(ErrorType::H2Error, "there was no head yet"),
+        Unsent::Over(Some(error)) => {
+            Error::because(ErrorType::WriteError, "while writing to the client", error).into_down()
+        }
+        Unsent::Over(None) => {
+            Error::explain(ErrorType::H2Error, "the client takes no more").into_down()
+        }
+    }
+}
+
+#[async_trait]
+impl Session for Http2Session {
+    fn req_header(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if self.is_read {
+            return Ok(None);
+        }
+        let data = self.upload.data().await.transpose();
+        let data = data.or_err(ErrorType::ReadError, "while reading the client's body")?;
+        match &data {
+            Some(data) => {
+                self.read += data.len();
+                if let Some(kept) = &mut self.kept {
+                    kept.write_to_buffer(data);
+                }
+                let _ = self.upload.flow_control().release_capacity(data.len());
+            }
+            // Trailers may follow. Pingora has no way for them to any upstream.
+            None => self.is_read = true,
+        }
+        Ok(data)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        if self.is_body_done() {
+            return Ok(());
+        }
+        match self.drain_timeout {
+            None => self.drain().await,
+            Some(most) => timeout(most, self.drain()).await.unwrap_or_else(|_| {
+                Error::e_explain(ErrorType::ReadTimedout, "while draining the client's body")
+            }),
+        }
+    }
+
+    async fn write_response_header(&mut self, resp: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.write_head(*resp, end).await
+    }
+
+    async fn write_response_header_ref(&mut self, resp: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_head(resp.clone(), end).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if self.is_ended() {
+            return Ok(());
+        }
+        let length = data.len();
+        let sent = self.sending.data(data, end);
+        match self.write_timeout {
+            None => sent.await.map_err(unsent)?,
+            Some(most) => match timeout(most, sent).await {
+                Ok(sent) => sent.map_err(unsent)?,
+                Err(_) => {
+                    let slow = "the client does not take what is sent";
+                    return Err(Error::explain(ErrorType::WriteTimedout, slow).into_down());
+                }
+            },
+        }
+        self.sent += length;
+        Ok(())
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if self.is_ended() {
+            return Ok(());
+        }
+        self.sending.trailers(trailers).map_err(unsent)
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_end = false;
+        for task in tasks {
+            is_end |= match task {
+                HttpTask::Header(header, end) => {
+                    self.write_head(*header, end).await.map_err(Error::into_down)?;
+                    end
+                }
+                HttpTask::Body(data, end) => {
+                    if let Some(data) = data.filter(|data| !data.is_empty()) {
+                        self.write_body(data, end).await?;
+                    }
+                    end
+                }
+                HttpTask::UpgradedBody(..) => {
+                    let odd = "a stream of HTTP/2 is never upgraded";
+                    return Error::e_explain(ErrorType::InternalError, odd);
+                }
+                HttpTask::Trailer(Some(trailers)) => {
+                    self.write_trailers(*trailers).await?;
+                    true
+                }
+                HttpTask::Trailer(None) | HttpTask::Done => true,
+                HttpTask::Failed(error) => return Err(error),
+            };
+        }
+        if is_end {
+            self.finish().await?;
+        }
+        Ok(is_end)
+    }
+
+    fn set_read_timeout(&mut self, _: Option<Duration>) {}
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
+    }
+
+    /// For logs, where a target may not stand.
+    fn request_summary(&self) -> String {
+        self.request.method.to_string()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.written.as_ref()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _ctx: &str) {
+        if !self.is_ended() {
+            self.sending.reset(Reason::INTERNAL_ERROR);
+        }
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.is_read || self.is_body_empty() || self.upload.is_end_stream()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        match self.sending.progress() {
+            Progress::Head { .. } => self.write_body(Bytes::new(), true).await,
+            Progress::Nothing | Progress::Whole => Ok(()),
+        }
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        let length = self.request.headers.get(header::CONTENT_LENGTH);
+        self.read == 0 && (self.upload.is_end_stream() || length.is_some_and(|it| it == "0"))
+    }
+
+    /// Reads on; after the end, waits until the client leaves.
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && !self.is_body_done() {
+            return self.read_body_bytes().await;
+        }
+        let left = self.sending.is_reset().await;
+        let left = left.or_err(ErrorType::H2Error, "while waiting for the upstream")?;
+        Error::e_explain(ErrorType::H2Error, format!("the client has left: {left}"))
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Arc::get_mut(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.peer_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    /// For requests that Pingora makes out of this one; it never does here.
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.kept.as_ref().is_some_and(FixedBuffer::is_truncated)
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.kept.as_ref().filter(|kept| !kept.is_truncated()).and_then(FixedBuffer::get_buffer)
+    }
+
+    // There are no messages beside the body.
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<Messages> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _: Messages) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
+
+type Messages = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync>;

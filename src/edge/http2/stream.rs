@@ -1,0 +1,194 @@
+//! One HTTP/2 stream: served by Pingora in a future that can be dropped, and the
+//! last word where it was. The connection and its other streams never notice.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason as Code, RecvStream};
+use http::{HeaderValue, Method};
+use pingora::apps::HttpServerApp;
+use pingora::http::RequestHeader;
+use pingora::protocols::Digest;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::time::sleep;
+
+use super::head::{check, make_like_http1};
+use super::sending::{Progress, Shared};
+use super::session::Http2Session;
+use crate::edge::alarm::Alarm;
+use crate::edge::connection::Arrival;
+use crate::edge::failure::Failure;
+use crate::edge::grpc;
+use crate::edge::patience::Turn;
+use crate::edge::proxy::Gateway;
+use crate::edge::reject::Reply;
+use crate::edge::settings::EdgeSettings;
+use crate::edge::stage::{RequestContext, Stage, TICKET, Ticket};
+use crate::edge::trace::client_request_id;
+use crate::policy::{Denial, Reason};
+use crate::revocation::CutReason;
+
+/// How long a last word waits for a client that does not read. Then the stream is
+/// reset, and nothing of it is sent any more.
+const HEARD: Duration = Duration::from_millis(100);
+
+/// A request as it came.
+pub(super) struct Stream {
+    request: RequestHeader,
+    upload: RecvStream,
+    sending: Shared,
+}
+
+/// What ends a stream that is not whole.
+enum End {
+    Cut(CutReason),
+    Silence(Turn),
+    /// Pingora has given it up.
+    Broken,
+}
+
+impl Stream {
+    pub(super) fn new(request: http::Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+        let (head, upload) = request.into_parts();
+        let mut request = RequestHeader::from(head);
+        make_like_http1(&mut request);
+        Stream { request, upload, sending: Shared::new(respond) }
+    }
+
+    /// Refuses what could be read in two ways, and says so in the log. True if it
+    /// was malformed.
+    pub(super) fn refuse(self, gateway: &Gateway, arrival: &Arrival) -> Result<Self, bool> {
+        let Err(denial) = check(&self.request, &gateway.settings.load().head) else {
+            return Ok(self);
+        };
+        let is_malformed = denial.reason == Reason::MalformedRequest;
+        let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
+        ctx.ticket = Some(Ticket::of(arrival));
+        ctx.request_id =
+            client_request_id(&self.request).map_or_else(|| gateway.ids.next(), Arc::from);
+        ctx.method = Some(self.request.method.clone());
+        let target = String::from_utf8_lossy(self.request.raw_path());
+        target.split('?').next().unwrap_or_default().clone_into(&mut ctx.odd_path);
+        let reply = Reply::denied(&denial, &ctx.request_id, "");
+        ctx.status = Some(reply.status);
+        ctx.stage = Stage::Denied(denial);
+        let asked = Asked::of(&self.request);
+        if asked.media.is_none() && !asked.is_head {
+            ctx.bytes_out = reply.body.len() as u64;
+        }
+        asked.answer(&self.sending, &reply);
+        Err(is_malformed)
+    }
+
+    /// Serves it.
+    pub(super) async fn serve(
+        self,
+        proxy: Arc<HttpProxy<Gateway>>,
+        settings: Arc<ArcSwap<EdgeSettings>>,
+        digest: Arc<Digest>,
+        ticket: Ticket,
+        shutdown: ShutdownWatch,
+    ) {
+        let Stream { request, upload, sending } = self;
+        let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
+        let request_id = Arc::clone(&ticket.request_id);
+        let (asked, mut alarm) = (Asked::of(&request), Alarm::default());
+        let session = Http2Session::new(request, upload, sending.clone(), digest);
+        let session = ServerSession::new_custom(Box::new(session));
+        let served =
+            TICKET.scope(Cell::new(Some(ticket)), proxy.process_new_http(session, &shutdown));
+        // What ends otherwise is dropped, and with it the upstream's stream or
+        // connection; the other hand on the client's stream is still here.
+        let end = tokio::select! {
+            biased;
+            reason = slot.wait() => End::Cut(reason),
+            _ = served => End::Broken,
+            // After what winds it up.
+            turn = patience.wait(&mut alarm) => End::Silence(turn),
+            () = sending.is_abandoned() => return,
+        };
+        if sending.progress() == Progress::Whole {
+            return;
+        }
+        let id = request_id.get().map_or("", |id| id);
+        let reply = end.reply(id, &settings.load().resource_metadata);
+        if let Some(code) = asked.last_word(&sending, &end, &reply) {
+            sleep(HEARD).await;
+            // Of what was heard nothing is left that a reset could reach.
+            sending.reset(code);
+        }
+    }
+}
+
+impl End {
+    fn reply(&self, request_id: &str, metadata: &str) -> Reply {
+        let reason = match self {
+            End::Cut(CutReason::Revoked) => Reason::Revoked,
+            End::Cut(CutReason::Suspended) => Reason::Suspended,
+            End::Cut(CutReason::Expired) => Reason::Expired,
+            End::Cut(CutReason::Narrowed) => Reason::InsufficientScope,
+            End::Silence(turn) => return failed(&Failure::of_silence(*turn), request_id),
+            End::Broken => return failed(&Failure::BROKEN, request_id),
+        };
+        Reply::denied(&Denial::new(reason), request_id, metadata)
+    }
+}
+
+fn failed(failure: &Failure, request_id: &str) -> Reply {
+    Reply::error(failure.status, failure.error, failure.description, request_id)
+}
+
+/// What of a request decides how it is answered.
+struct Asked {
+    /// That of gRPC, if it was gRPC.
+    media: Option<HeaderValue>,
+    is_head: bool,
+}
+
+impl Asked {
+    fn of(request: &RequestHeader) -> Self {
+        Asked { media: grpc::media(request).cloned(), is_head: request.method == Method::HEAD }
+    }
+
+    /// Answers with all that there is to say. Whether there was anybody to hear it.
+    fn answer(&self, sending: &Shared, reply: &Reply) -> bool {
+        let head = match &self.media {
+            Some(media) => grpc::head(reply, Some(media.clone())),
+            None => reply.head(),
+        };
+        let has_body = self.media.is_none() && !self.is_head;
+        let body = if has_body { reply.body.clone() } else { Bytes::new() };
+        head.is_ok_and(|head| sending.answer(head, body).is_ok())
+    }
+
+    /// Says what still can be said. With the code of the reset that is due should
+    /// nobody listen; what nothing is said to is reset when it is dropped.
+    fn last_word(&self, sending: &Shared, end: &End, reply: &Reply) -> Option<Code> {
+        let is_grpc = self.media.is_some();
+        match (sending.progress(), end) {
+            // Of who asked nobody is left, or Pingora would have answered.
+            (Progress::Whole, _) | (Progress::Nothing, End::Broken) => None,
+            // To others a cut is no answer of the service's, and none of ours.
+            (Progress::Nothing, End::Silence(_)) => self.say(sending, reply),
+            (Progress::Nothing, End::Cut(_)) if is_grpc => self.say(sending, reply),
+            (Progress::Head { takes_status: true }, _) if is_grpc => {
+                // Half an answer must not look like a whole one.
+                let said = sending.trailers(grpc::trailers(reply));
+                said.is_ok().then_some(Code::CANCEL)
+            }
+            // Dropped, it is reset with CANCEL, after the head if there was one.
+            _ => None,
+        }
+    }
+
+    fn say(&self, sending: &Shared, reply: &Reply) -> Option<Code> {
+        // Whoever is still sending may stop (RFC 9113 section 8.1).
+        self.answer(sending, reply).then_some(Code::NO_ERROR)
+    }
+}
