@@ -5,6 +5,9 @@
 //! whole head must arrive within its limits and its time, and must have one
 //! reading (RFC 9112); what is left is handed on untouched.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -53,6 +56,9 @@ pub(crate) enum Head {
 /// More fields than this are refused: Pingora's parser takes 256.
 pub(super) const MAX_FIELDS: usize = 250;
 
+/// Most heads fit into this at once.
+const ROOM: usize = 4096;
+
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -65,14 +71,14 @@ pub(crate) async fn read_head(
     may_be_http2: bool,
     draining: &mut ShutdownWatch,
 ) -> Result<Head, HeadEnd> {
-    let mut buffer = BytesMut::with_capacity(4096);
+    let mut buffer = BytesMut::new();
     let mut deadline = Instant::now() + limits.idle_timeout;
     let (mut scanned, mut has_begun, mut may_be_http2) = (0, false, may_be_http2);
     loop {
         let is_idle = buffer.is_empty();
         let read = tokio::select! {
             biased;
-            read = timeout_at(deadline, stream.read_buf(&mut buffer)) => read,
+            read = timeout_at(deadline, read_some(stream, &mut buffer)) => read,
             _ = draining.wait_for(|ending| *ending), if is_idle => return Err(HeadEnd::Gone),
         };
         match read {
@@ -115,6 +121,21 @@ pub(crate) async fn read_head(
             }
         }
     }
+}
+
+/// Reads once. Whoever waits for a first byte holds no memory for it: most connections
+/// do nothing else most of the time.
+async fn read_some(stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
+    if !buffer.is_empty() {
+        return stream.read_buf(buffer).await;
+    }
+    poll_fn(|cx| {
+        let mut room = BytesMut::with_capacity(ROOM);
+        let read = ready!(pin!(stream.read_buf(&mut room)).poll(cx));
+        *buffer = room;
+        Poll::Ready(read)
+    })
+    .await
 }
 
 /// Whether a head, up to its empty line, has one reading (RFC 9112) and is
