@@ -84,15 +84,16 @@ pub(crate) async fn serve(
             Ok(Head::Http2(read)) => {
                 let Some(wire) = home.take_back(stream) else { return };
                 let client = Client { arrival, wire, seat };
-                // Boxed: HTTP/1.1 should not pay for it.
                 return Box::pin(serve_http2(gateway, proxy, client, read, shutdown)).await;
             }
             Err(HeadEnd::Gone) => return,
+            // Boxed, as is all that comes at most once: idle connections have no use for it.
             Err(HeadEnd::TooSlow) => {
-                return refuse(gateway, home.take_back(stream), &arrival, None).await;
+                return Box::pin(refuse(gateway, home.take_back(stream), &arrival, None)).await;
             }
             Err(HeadEnd::Refused(denial)) => {
-                return refuse(gateway, home.take_back(stream), &arrival, Some(denial)).await;
+                let wire = home.take_back(stream);
+                return Box::pin(refuse(gateway, wire, &arrival, Some(denial))).await;
             }
         };
         let mut session = ServerSession::new_http1(stream);
@@ -117,7 +118,7 @@ pub(crate) async fn serve(
             turn = patience.wait(&mut alarm) => End::Silence(turn),
         };
         let End::Served(reused) = end else {
-            return break_off(end, home, &request_id).await;
+            return Box::pin(break_off(end, home, &request_id)).await;
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
         stream = next;

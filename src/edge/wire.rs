@@ -131,7 +131,7 @@ impl Wire {
         if !matches!(said.await, Ok(Ok(()))) {
             return self.reset();
         }
-        let (mut left, mut buffer) = (LINGER_BYTES, [0; 4096]);
+        let (mut left, mut buffer) = (LINGER_BYTES, vec![0; 4096]);
         while let Ok(Ok(read @ 1..)) = timeout_at(deadline, self.read(&mut buffer)).await {
             left = left.saturating_sub(read);
             if left == 0 {
