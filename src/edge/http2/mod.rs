@@ -149,7 +149,7 @@ impl Front<'_> {
                             return Some(Over);
                         }
                     };
-                    let stream = match Stream::new(request, respond).refuse(gateway, arrival) {
+                    let stream = match Stream::accept(request, respond, gateway, arrival) {
                         Ok(stream) => stream,
                         Err(is_malformed) => {
                             malformed += usize::from(is_malformed);

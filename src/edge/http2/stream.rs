@@ -38,7 +38,7 @@ use crate::revocation::CutReason;
 /// reset, and nothing of it is sent any more.
 const HEARD: Duration = Duration::from_millis(100);
 
-/// A request as it came.
+/// A request with one reading.
 pub(super) struct Stream {
     request: RequestHeader,
     upload: RecvStream,
@@ -54,19 +54,25 @@ enum End {
 }
 
 impl Stream {
-    pub(super) fn new(request: http::Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+    /// Takes a request that has one reading. Any other is refused, and the log says so;
+    /// then it is told whether it was malformed, rather than too large.
+    pub(super) fn accept(
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        gateway: &Gateway,
+        arrival: &Arrival,
+    ) -> Result<Self, bool> {
         let (head, upload) = request.into_parts();
         let mut request = RequestHeader::from(head);
         make_like_http1(&mut request);
-        Stream { request, upload, sending: Shared::new(respond) }
+        let stream = Stream { request, upload, sending: Shared::new(respond) };
+        match check(&stream.request, &gateway.settings.load().head) {
+            Ok(()) => Ok(stream),
+            Err(denial) => Err(stream.refuse(denial, gateway, arrival)),
+        }
     }
 
-    /// Refuses what could be read in two ways, and says so in the log. True if it
-    /// was malformed.
-    pub(super) fn refuse(self, gateway: &Gateway, arrival: &Arrival) -> Result<Self, bool> {
-        let Err(denial) = check(&self.request, &gateway.settings.load().head) else {
-            return Ok(self);
-        };
+    fn refuse(self, denial: Denial, gateway: &Gateway, arrival: &Arrival) -> bool {
         let is_malformed = denial.reason == Reason::MalformedRequest;
         let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
         ctx.ticket = Some(Ticket::of(arrival));
@@ -83,7 +89,7 @@ impl Stream {
             ctx.bytes_out = reply.body.len() as u64;
         }
         asked.answer(&self.sending, &reply);
-        Err(is_malformed)
+        is_malformed
     }
 
     /// Serves it.
