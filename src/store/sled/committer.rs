@@ -25,6 +25,12 @@ pub(super) struct Shared {
     pub(super) observer: Mutex<Option<Arc<dyn Observer>>>,
 }
 
+/// For the company of the last group the next one waits this share of the time that
+/// the last one took, …
+const LINGER_SHARE: u32 = 8;
+/// … and never longer than this.
+const LONGEST_LINGER: Duration = Duration::from_millis(1);
+
 type Answer = oneshot::Sender<Result<Receipt, CommitError>>;
 
 /// A change, and where its answer goes.
@@ -64,7 +70,7 @@ pub(super) enum Health {
 impl Committer {
     /// Works until every sender is gone and everything sent was answered.
     pub(super) fn run(mut self, requests: &Receiver<Request>) {
-        let mut carried = None;
+        let (mut carried, mut company, mut patience) = (None, 1, Duration::ZERO);
         loop {
             let first = match carried.take() {
                 Some(request) => request,
@@ -78,8 +84,11 @@ impl Committer {
                 },
             };
             let group;
-            (group, carried) = gather(first, requests);
+            (group, carried) = gather(first, requests, company, patience);
+            company = group.len();
+            let began = Instant::now();
             self.serve(group);
+            patience = (began.elapsed() / LINGER_SHARE).min(LONGEST_LINGER);
         }
     }
 
@@ -243,12 +252,28 @@ impl Drop for Committer {
 }
 
 /// Takes what waits, as far as one group may go; the request that no longer fits
-/// opens the next one.
-fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Request>, Option<Request>) {
+/// opens the next one. Where the last group was of `company`, the same callers come
+/// back in a moment: whoever began without them would keep them waiting for a group
+/// of a few, and then the few for theirs.
+fn gather(
+    first: Request,
+    requests: &Receiver<Request>,
+    company: usize,
+    patience: Duration,
+) -> (Vec<Request>, Option<Request>) {
     let mut ops = weight(&first.change);
     let mut group = vec![first];
+    let deadline = Instant::now() + patience;
     while group.len() < MAX_GROUP {
-        let Ok(request) = requests.try_recv() else { break };
+        let request = match requests.try_recv() {
+            Ok(request) => request,
+            Err(_) if group.len() >= company => break,
+            Err(_) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Ok(request) = requests.recv_timeout(left) else { break };
+                request
+            }
+        };
         ops += weight(&request.change);
         if ops > MAX_GROUP_OPS {
             return (group, Some(request));
@@ -261,4 +286,41 @@ fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Request>, Option
 /// Answers; whoever asked may have gone, and the change stands all the same.
 fn reply(answer: Answer, outcome: Result<Receipt, CommitError>) {
     let _ = answer.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn request() -> Request {
+        let change = Change { guards: Vec::new(), ops: Vec::new() };
+        Request { change, answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn who_came_together_is_waited_for_and_nobody_else() {
+        let (send, requests) = channel();
+        // Waiting for somebody here would take a minute.
+        let began = Instant::now();
+        assert_eq!(gather(request(), &requests, 1, LONG).0.len(), 1);
+        let waiting = std::thread::spawn(move || gather(request(), &requests, 3, LONG).0.len());
+        for _ in 0..2 {
+            send.send(request()).unwrap();
+        }
+        assert_eq!(waiting.join().unwrap(), 3);
+        assert!(began.elapsed() < LONG);
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_not_waited_for_long() {
+        let (send, requests) = channel();
+        send.send(request()).unwrap();
+        assert_eq!(gather(request(), &requests, 64, Duration::ZERO).0.len(), 2);
+        drop(send);
+        assert_eq!(gather(request(), &requests, 64, LONG).0.len(), 1);
+    }
 }
