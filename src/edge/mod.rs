@@ -4,6 +4,7 @@
 //! and cutting are ours; what one reading passes goes to Pingora, whose
 //! callbacks translate, call `policy::decide`, and obey. No policy lives here.
 
+mod again;
 mod answer;
 mod body;
 mod connection;
@@ -33,6 +34,7 @@ mod trace;
 mod tunnel;
 mod wire;
 
+pub use again::again;
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
 pub use mount::{Caller, Endpoints, Mount};

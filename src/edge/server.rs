@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::again::again;
 use super::connection::{Arrival, Client, serve};
 use super::handshake::Handshakes;
 use super::headers::Origin;
@@ -135,8 +136,10 @@ impl DataPlane {
             };
             let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
             let shut = self.shut.subscribe();
-            accepting
-                .spawn(async move { accept(door, &listener, &seats, &connections, shut).await });
+            let work = async move || {
+                accept(door.clone(), &listener, &seats, &connections, shut.clone()).await;
+            };
+            accepting.spawn(again(work));
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;

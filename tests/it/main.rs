@@ -43,6 +43,8 @@ mod secrets;
 mod secure;
 mod store_fails;
 mod streaming;
+mod succession;
+mod succession_wires;
 mod tls;
 mod torture;
 mod upgrade;

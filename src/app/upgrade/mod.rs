@@ -12,7 +12,7 @@ mod old;
 mod wire;
 
 pub use new::Predecessor;
-pub use old::{Successor, UpgradeError};
+pub use old::{Serving, Successor, UpgradeError};
 
 pub(super) use lent::{LentStore, Reopen};
 pub(super) use old::Heir;

@@ -17,7 +17,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::lent::LentStore;
@@ -26,6 +26,7 @@ use super::wire::{self, Message, SPOKEN};
 use crate::app::background::keep;
 use crate::app::listeners::Doors;
 use crate::app::start::Running;
+use crate::service::{Context, keys};
 use crate::store::{Change, CommitError, Receipt, Store};
 
 /// How the next process is started.
@@ -79,6 +80,11 @@ impl Running {
         outcome
     }
 
+    /// The process that serves, after [`Running::hand_over`].
+    pub fn heir(&self) -> Option<Serving> {
+        self.heir.clone().map(Serving)
+    }
+
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
         if self.before.as_ref().is_some_and(|before| before.is_there()) {
             let why = "the process before this one still drains; ask again when it has ended";
@@ -87,12 +93,20 @@ impl Running {
         if let Some(why) = self.lent.why_not() {
             return Err(UpgradeError::Refused(why));
         }
+        if std::process::id() == 1 {
+            let why = "this is the first process of a container, which ends with it; replace the \
+                container instead";
+            return Err(UpgradeError::Refused(why.to_owned()));
+        }
         let failed = UpgradeError::failed("the new process can't be talked to");
         let (ours, theirs) = UnixStream::pair().map_err(&failed)?;
         ours.set_nonblocking(true).map_err(&failed)?;
         let mut child = spawn(to, theirs.into(), &self.doors)?;
+        let context = Arc::clone(&self.context);
         let lent = Arc::clone(&self.lent);
-        let (heir, mut steps) = Heir::over(ours, lent, self.aside.handle()).map_err(&failed)?;
+        let over = Heir::over(ours, lent, context, self.aside.handle());
+        let (heir, mut steps) = over.map_err(&failed)?;
+        let mut talking = Talking(Some(Arc::clone(&heir)));
         let wait = self.times.upgrade;
         let outcome = match timeout(wait, self.talk(&heir, &mut steps, &mut child)).await {
             Ok(outcome) => outcome,
@@ -104,7 +118,8 @@ impl Running {
             Ok((pid, in_step)) => {
                 self.lent.is_with(Arc::clone(&heir));
                 heir.say(Message::Go);
-                child.keep();
+                talking.0 = None;
+                *heir.process.lock() = child.keep();
                 if !in_step {
                     // A format that was moved forward, or a change whose end nobody knew.
                     tracing::warn!("the store holds more than this process knows: nothing drains");
@@ -117,6 +132,7 @@ impl Running {
                 let told = spawn_blocking(move || child.end()).await.unwrap_or_default();
                 // What it did say before it ended counts.
                 let _ = timeout(AGAIN_AFTER, heir.gone()).await;
+                drop(talking);
                 take_back(&self.lent).await;
                 match (error, told) {
                     (UpgradeError::Failed(why), Some(status)) => {
@@ -222,9 +238,10 @@ impl Started {
         self.speaks = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     }
 
-    /// It may live.
-    fn keep(mut self) {
+    /// It may live. Gives who speaks for it.
+    fn keep(mut self) -> Option<OwnedFd> {
         self.child = None;
+        self.speaks.take()
     }
 
     /// Ends it, unless it has ended: then it says how.
@@ -253,6 +270,21 @@ pub(in crate::app) struct Heir {
     next: AtomicU64,
     gone: watch::Sender<bool>,
     writing: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
+    listening: Mutex<Option<AbortHandle>>,
+    /// Once it serves.
+    process: Mutex<Option<OwnedFd>>,
+}
+
+/// A talk that comes to nothing, unless it is taken out: what is left of the new
+/// process hears the end of it, and ends.
+struct Talking(Option<Arc<Heir>>);
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        if let Some(heir) = self.0.take() {
+            heir.hang_up();
+        }
+    }
 }
 
 impl Heir {
@@ -261,6 +293,7 @@ impl Heir {
     fn over(
         talk: UnixStream,
         lent: Arc<LentStore>,
+        context: Arc<Context>,
         aside: &Handle,
     ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<Message>)> {
         // Not among the requests: where these wait, receipts must not.
@@ -274,8 +307,11 @@ impl Heir {
             next: AtomicU64::new(0),
             gone: watch::Sender::new(false),
             writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
+            listening: Mutex::default(),
+            process: Mutex::default(),
         });
-        tokio::spawn(Arc::clone(&heir).listen(read, step, lent));
+        let listening = tokio::spawn(Arc::clone(&heir).listen(read, step, lent, context));
+        *heir.listening.lock() = Some(listening.abort_handle());
         Ok((heir, steps))
     }
 
@@ -284,6 +320,7 @@ impl Heir {
         mut from: OwnedReadHalf,
         step: UnboundedSender<Message>,
         lent: Arc<LentStore>,
+        context: Arc<Context>,
     ) {
         // However this ends, a panic included: who does not follow must not judge.
         let _gone = Gone(&self.gone);
@@ -291,6 +328,8 @@ impl Heir {
             match wire::read(&mut from).await {
                 Ok(Some(Message::Committed(change))) => {
                     let ended = lent.follow(&change);
+                    // A key that was made there signs there as soon as this is said.
+                    keys::refresh(&context);
                     self.say(Message::Applied { revision: change.revision, ended });
                 }
                 Ok(Some(Message::Answer { id, outcome })) => {
@@ -313,6 +352,21 @@ impl Heir {
 
     fn say(&self, message: Message) {
         let _ = self.say.send(message);
+    }
+
+    fn hang_up(&self) {
+        if let Some(listening) = self.listening.lock().take() {
+            listening.abort();
+        }
+        if let Some(writing) = self.writing.lock().take() {
+            writing.abort();
+        }
+    }
+
+    /// Has it read its configuration again. False if it can't be told.
+    fn reload(&self) -> bool {
+        let process = self.process.lock();
+        process.as_ref().is_some_and(|it| pidfd_send_signal(it, Signal::HUP).is_ok())
     }
 
     /// Waits until nothing more comes from it.
@@ -341,6 +395,17 @@ impl Heir {
         }
         self.say(Message::Commit { id, change });
         answered.await.unwrap_or_else(|_| Err(unknown()))
+    }
+}
+
+/// The process that serves, for one that drains.
+pub struct Serving(Arc<Heir>);
+
+impl Serving {
+    /// Has it read its configuration again, by the signal that came here. False if it
+    /// can't be told.
+    pub fn reload(&self) -> bool {
+        self.0.reload()
     }
 }
 

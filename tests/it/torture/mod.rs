@@ -4,12 +4,12 @@
 
 mod crash;
 mod faults;
-mod legacy;
+pub(crate) mod legacy;
 mod load;
 mod model;
 mod overload;
 mod soak;
-mod steady;
+pub(crate) mod steady;
 mod wire;
 
 use std::time::Duration;

@@ -46,14 +46,22 @@ async fn reload(process: &Process, round: u64) {
 
 /// One that has echoed something. Pingora ends one at once whose 101 overtakes, inside
 /// it, the end of its request: then it is another try, and no fault of what is tried here.
-pub(super) async fn websocket(process: &Process, token: &str) -> Raw {
+pub(crate) async fn websocket(process: &Process, token: &str) -> Raw {
     for _ in 0..100 {
         let mut socket = upgrade(process, token).await;
-        if socket.try_send("hello").await && socket.exactly(5).await == b"hello" {
+        let hello = frame("hello");
+        if socket.try_send(&hello).await && socket.exactly(hello.len()).await == hello {
             return socket;
         }
     }
     panic!("no WebSocket of a hundred came about");
+}
+
+/// A text as a client sends it, with a mask that changes nothing.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    frame
 }
 
 async fn upgrade(process: &Process, token: &str) -> Raw {
@@ -82,9 +90,9 @@ async fn reloads_fail_no_request_and_end_no_websocket() {
         load.more(rate / 5).await;
         reload(&process, round).await;
         for socket in &mut sockets {
-            let message = format!("message {round}");
+            let message = frame(&format!("message {round}"));
             socket.send(&message).await;
-            assert_eq!(socket.exactly(message.len()).await, message.as_bytes());
+            assert_eq!(socket.exactly(message.len()).await, message);
         }
     }
     load.more(rate / 5).await;
