@@ -29,7 +29,7 @@ use super::upgrade::{Heir, LentStore, Predecessor, Reopen};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy};
-use crate::edge::{DataPlane, Resolver, again};
+use crate::edge::{DataPlane, Probe, Resolver, again};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
 use crate::policy::Snapshot;
 use crate::revocation::CutReason;
@@ -49,6 +49,8 @@ pub struct Means {
     pub store: Option<Arc<dyn Store>>,
     /// What finds the addresses of upstreams.
     pub resolver: Arc<dyn Resolver>,
+    /// What finds out how late the data plane is.
+    pub probe: Box<dyn Probe>,
 }
 
 /// What whoever started this process hands over to it.
@@ -144,7 +146,7 @@ pub async fn start_with(
         ..
     } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-    let Means { clock, entropy, log, store, resolver } = means;
+    let Means { clock, entropy, log, store, resolver, probe } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let Handed { sockets, before } = handed;
@@ -237,6 +239,8 @@ pub async fn start_with(
     }
     let watched = Arc::clone(&plane);
     beside.spawn(again(async move || watched.watch_upstreams().await));
+    let (watched, probe) = (Arc::clone(&plane), tokio::sync::Mutex::new(probe));
+    beside.spawn(again(async move || watched.watch_lag(probe.lock().await.as_mut()).await));
     let served = Arc::clone(&plane);
     let serving = tokio::spawn(async move { served.serve(plain, encrypted).await });
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]

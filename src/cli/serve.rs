@@ -20,7 +20,7 @@ use crate::app::{
 };
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
-use crate::edge::SystemResolver;
+use crate::edge::{SystemProbe, SystemResolver};
 use crate::service::Actor;
 
 /// `serve …`
@@ -60,6 +60,7 @@ pub(super) fn means(log: Box<dyn std::io::Write + Send>) -> Means {
         log,
         store: None,
         resolver: Arc::new(SystemResolver),
+        probe: Box::new(SystemProbe::default()),
     }
 }
 

@@ -18,6 +18,7 @@ mod headers;
 mod http2;
 mod http2_head;
 mod judge;
+mod lag;
 mod loan;
 mod mount;
 mod patience;
@@ -37,6 +38,7 @@ mod wire;
 pub use again::again;
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
+pub use lag::{Probe, Sample, SystemProbe};
 pub use mount::{Caller, Endpoints, Mount};
 pub use peers::{
     AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, Resolver, SystemResolver, Trust,
