@@ -32,8 +32,21 @@ pub(crate) struct Gateway {
     pub(crate) pid: u32,
 }
 
+/// What starts the program with sockets that somebody holds, as systemd does.
+pub(crate) fn by_sockets(held: &[TcpListener]) -> Command {
+    let mut command = Command::new(program());
+    let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
+        parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
+        child_fd,
+    });
+    command.fd_mappings(mappings.collect()).unwrap();
+    let names = vec!["portcullis.socket"; held.len()].join(":");
+    command.env("LISTEN_FDS", held.len().to_string()).env("LISTEN_FDNAMES", names);
+    command
+}
+
 /// Starts the server by a command with an environment of its own.
-async fn launch(process: &mut Process, mut command: Command) {
+pub(crate) async fn launch(process: &mut Process, mut command: Command) {
     command.args(["serve", "--config"]).arg(process.config());
     process.child = Some(process.quiet(&mut command).spawn().unwrap());
     process.ready().await;
@@ -451,16 +464,7 @@ async fn sockets_that_are_held_outlive_a_restart() {
     let upstream = Upstream::start().await;
     let mut process = Process::prepare(upstream.address, "");
     let held = [process.data, process.metrics].map(|at| TcpListener::bind(at).unwrap());
-    let by_socket = || {
-        let mut command = Command::new(program());
-        let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
-            parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
-            child_fd,
-        });
-        command.fd_mappings(mappings.collect()).unwrap();
-        command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "portcullis.socket:portcullis.socket");
-        command
-    };
+    let by_socket = || by_sockets(&held);
     launch(&mut process, by_socket()).await;
     let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
     let made = process.admin("/v1/credentials", body).await;
