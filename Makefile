@@ -122,6 +122,7 @@ torture: build-tools
 	@ROUNDS=$(or $(ROUNDS),1000) CUTS=$(or $(CUTS),40) $(TORTURE) --nocapture --test-threads=1 torture::crash
 	@RELOADS=$(or $(RELOADS),20) UPGRADES=$(or $(UPGRADES),5) RESTARTS=$(or $(RESTARTS),5) RATE=$(or $(RATE),5000) \
 		$(TORTURE) --nocapture --test-threads=1 torture::steady
+	@$(TORTURE) --nocapture --ignored torture::pressure
 	@MINUTES=$(MINUTES) $(TORTURE) --nocapture --test-threads=1 torture::wire
 
 soak: build-tools

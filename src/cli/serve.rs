@@ -136,6 +136,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let started = start_with(config, means(Box::new(log)), handed).await;
     let mut running = started.map_err(start_error)?;
     notify::ready();
+    let living = tokio::spawn(notify::lives());
     out::note(card.words(&running));
     let mut orders = running.reload_orders();
     loop {
@@ -148,6 +149,8 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                     match upgraded {
                         Upgraded::Yes => {
                             drop(orders);
+                            // For the one that serves now.
+                            living.abort();
                             return retire(running, &mut signals, is_reload_due).await;
                         }
                         Upgraded::No if is_reload_due => {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -295,4 +296,29 @@ async fn a_service_manager_is_told_of_every_step() {
     assert!(Command::new("kill").arg(new.to_string()).status().unwrap().success());
     assert_eq!(gateway.wait_for_word("").await.trim_end(), "STOPPING=1");
     assert!(gateway.is_gone(new).await);
+}
+
+/// It is told again and again that the process lives, by the one that serves alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_manager_hears_that_it_lives_until_it_does_not() {
+    let every = Duration::from_millis(200);
+    let mut gateway = Gateway::watched("drain_timeout = \"60s\"", every).await;
+    let (_, token) = gateway.mint().await;
+    let _stream = gateway.events(&token).await;
+    gateway.upstream.wait_for_streams(1).await;
+    let old = gateway.pid;
+    for _ in 0..2 {
+        for _ in 0..3 {
+            gateway.wait_for_word("WATCHDOG=1").await;
+        }
+        if gateway.pid == old {
+            gateway.upgrade().await;
+        }
+    }
+    // The old one still drains, and says nothing for the one that hangs.
+    assert!(gateway.is_running(old));
+    gateway.signal("-STOP", gateway.pid);
+    gateway.is_silent(every * 3).await;
+    gateway.signal("-CONT", gateway.pid);
+    gateway.wait_for_word("WATCHDOG=1").await;
 }

@@ -59,8 +59,24 @@ impl Gateway {
         Gateway::over(address, upstream, server).await
     }
 
+    /// With a service manager that wants to hear that it lives, so often.
+    pub(crate) async fn watched(server: &str, every: Duration) -> Self {
+        let upstream = Upstream::start().await;
+        let every = every.as_micros().to_string();
+        Gateway::with(upstream.address, upstream, server, &[("WATCHDOG_USEC", &every)]).await
+    }
+
     /// In front of another legacy API.
     pub(crate) async fn over(address: SocketAddr, upstream: Upstream, server: &str) -> Self {
+        Gateway::with(address, upstream, server, &[]).await
+    }
+
+    async fn with(
+        address: SocketAddr,
+        upstream: Upstream,
+        server: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut process = Process::prepare(address, "");
         process.configure(server);
         let at = process.folder.path().join("notify");
@@ -69,7 +85,7 @@ impl Gateway {
         let link = process.folder.path().join("portcullis");
         symlink(program(), &link).unwrap();
         let mut command = Command::new(link);
-        command.env("NOTIFY_SOCKET", &at);
+        command.env("NOTIFY_SOCKET", &at).envs(environment.iter().copied());
         launch(&mut process, command).await;
         let pid = process.child.as_ref().unwrap().id();
         let mut gateway = Gateway { process, upstream, notified, pid };
@@ -120,6 +136,22 @@ impl Gateway {
             Ok(text) => text,
             Err(_) => panic!("no {word}: {}", self.process.stderr()),
         }
+    }
+
+    /// Waits until nothing was said for so long.
+    pub(crate) async fn is_silent(&self, for_long: Duration) {
+        let mut heard = [0; 1024];
+        let silence = async {
+            loop {
+                while self.notified.recv(&mut heard).is_ok() {}
+                sleep(for_long).await;
+                match self.notified.recv(&mut heard) {
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        timeout(PATIENCE, silence).await.expect("silence");
     }
 
     pub(crate) async fn upgrade(&mut self) {

@@ -211,6 +211,7 @@ fn spawn(to: &Successor, talk: OwnedFd, doors: &Doors) -> Result<Started, Upgrad
         .env("LISTEN_FDNAMES", names.join(":"))
         // Nobody knows it before it is there; without it they are for whoever reads it.
         .env_remove("LISTEN_PID")
+        .env_remove("WATCHDOG_PID")
         .stdin(Stdio::from(talk));
     let mut mappings = Vec::new();
     for ((_, door), child_fd) in doors.iter().zip(FIRST..) {

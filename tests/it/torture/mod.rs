@@ -8,6 +8,7 @@ pub(crate) mod legacy;
 mod load;
 mod model;
 mod overload;
+mod pressure;
 mod soak;
 pub(crate) mod steady;
 mod wire;

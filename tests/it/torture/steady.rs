@@ -23,7 +23,7 @@ async fn gateway() -> (Process, String) {
     (process, token)
 }
 
-async fn token(process: &Process) -> String {
+pub(super) async fn token(process: &Process) -> String {
     let body = json!({ "name": "n", "account": "acme", "roles": ["reader"] });
     let made = process.admin("/v1/credentials", body).await;
     let (_, token) = process.trade(&made).await;
