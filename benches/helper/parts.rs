@@ -47,7 +47,7 @@ pub(crate) fn run() {
     count("target, parsed", || Target::parse(black_box(raw.as_bytes()), None).unwrap());
     count("bearer, parsed", bearer);
     let cache = TokenCache::new(1000);
-    cache.insert(&text, Arc::new(()));
+    cache.insert(&text, Arc::new(()), 0);
     count("cache, hit", || cache.get(black_box(&text)).unwrap());
     count("mint EdDSA", || minted(black_box(&signer)));
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
