@@ -269,6 +269,40 @@ async fn a_process_that_was_given_up_holds_nothing() {
     assert_eq!(gateway.try_change().await.0, 201);
 }
 
+/// What the new process changes before it fails is in the store, and the old one knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_changed_before_it_failed_is_known() {
+    let mut gateway = Gateway::start("drain_timeout = \"5s\"").await;
+    let (made, token) = gateway.mint().await;
+    let good = std::fs::read_to_string(gateway.process.config()).unwrap();
+    // A key of another algorithm is made first; then there is no such address.
+    let bad = good
+        .replace("[oauth]", "[oauth]\nalgorithm = \"ES256\"")
+        .replace(&gateway.process.metrics.to_string(), "192.0.2.1:1");
+    std::fs::write(gateway.process.config(), &bad).unwrap();
+    gateway.upgrade_in_vain("failed", 1).await;
+    assert!(gateway.process.stderr().contains("192.0.2.1:1"), "{}", gateway.process.stderr());
+    let keys = async || {
+        let url = format!("http://{}/.well-known/jwks.json", gateway.process.data);
+        gateway.process.http.get(url).send().await.unwrap().text().await.unwrap()
+    };
+    let both = async {
+        while !keys().await.contains("ES256") {
+            sleep(STEP).await;
+        }
+    };
+    timeout(PATIENCE, both).await.expect("the new key is published");
+    assert_eq!(gateway.try_change().await.0, 201);
+    assert_eq!(gateway.process.ask(&token).await, 200);
+    let (_, answer) = gateway.process.trade(&made).await;
+    assert_eq!(gateway.process.ask(answer["access_token"].as_str().unwrap()).await, 200);
+    std::fs::write(gateway.process.config(), &good).unwrap();
+    let old = gateway.pid;
+    gateway.upgrade().await;
+    assert_eq!(gateway.process.ask(&token).await, 200);
+    assert!(gateway.is_gone(old).await);
+}
+
 /// What systemd hears, in order, of a whole life.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_manager_is_told_of_every_step() {

@@ -4,6 +4,7 @@
 
 mod crash;
 mod faults;
+mod handover;
 pub(crate) mod legacy;
 mod load;
 mod model;
