@@ -93,6 +93,9 @@ async fn a_reload_that_comes_during_an_upgrade_is_made_after_it() {
     std::fs::write(gateway.file("fail"), "").unwrap();
     gateway.wait_for_outcome("failed", 1).await;
     gateway.reloaded(1).await;
+    // Once more, so that the next process can be told by its count.
+    gateway.signal("-HUP", gateway.pid);
+    gateway.reloaded(2).await;
     // It succeeds: the next one does.
     gateway.put_hesitant();
     gateway.signal("-USR2", gateway.pid);
@@ -190,7 +193,7 @@ async fn a_repeated_receipt_waits_for_whoever_drains_as_the_first_does() {
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
     gateway.upgrade().await;
-    gateway.signal("-STOP", old);
+    gateway.halt(old).await;
     let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
     gateway.process.http = http.clone();
     let (key, id) = (gateway.process.key.clone(), made["client_id"].as_str().unwrap().to_owned());
@@ -210,12 +213,14 @@ async fn a_repeated_receipt_waits_for_whoever_drains_as_the_first_does() {
         }
     };
     timeout(PATIENCE, is_known).await.expect("the revocation is on its way");
-    // It may be answered by now where the machine is slow; then nothing was left to wait for.
     leaves.abort();
     let path = format!("/v1/credentials/{id}/revoke");
     let again = gateway.process.admin(&path, json!({ "reason": "again" })).await;
     assert!(again["revision"].is_u64(), "{again}");
-    assert!(!gateway.is_running(old), "a receipt while the old process may judge");
+    // What was stopped can't have taken it in, so it has been killed.
+    let states = gateway.states(old);
+    assert!(!states.contains(&'T'), "a receipt while the old process may judge: {states:?}");
+    assert!(gateway.is_gone(old).await);
     assert_eq!(gateway.process.ask(&token).await, 401);
 }
 
@@ -351,7 +356,7 @@ async fn a_service_manager_hears_that_it_lives_until_it_does_not() {
     }
     // The old one still drains, and says nothing for the one that hangs.
     assert!(gateway.is_running(old));
-    gateway.signal("-STOP", gateway.pid);
+    gateway.halt(gateway.pid).await;
     gateway.is_silent(every * 3).await;
     gateway.signal("-CONT", gateway.pid);
     gateway.wait_for_word("WATCHDOG=1").await;

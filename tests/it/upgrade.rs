@@ -116,6 +116,27 @@ impl Gateway {
         assert!(kill.unwrap().success());
     }
 
+    /// Stops a process, and waits until none of its threads runs any more.
+    pub(crate) async fn halt(&self, pid: u32) {
+        self.signal("-STOP", pid);
+        let halted = async {
+            while !self.states(pid).iter().all(|state| *state == 'T') {
+                sleep(STEP).await;
+            }
+        };
+        timeout(PATIENCE, halted).await.expect("it stops");
+    }
+
+    /// The states of a process's threads; none when it is gone.
+    pub(crate) fn states(&self, pid: u32) -> Vec<char> {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+        let state = |thread: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            status.split("State:\t").nth(1)?.chars().next()
+        };
+        threads.flatten().filter_map(state).collect()
+    }
+
     /// Waits until systemd would have been told something that has `word` in it.
     pub(crate) async fn wait_for_word(&mut self, word: &str) -> String {
         let wait = async {
@@ -454,7 +475,7 @@ async fn whoever_drains_and_does_not_answer_is_ended_before_the_receipt() {
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
     gateway.upgrade().await;
-    gateway.signal("-STOP", old);
+    gateway.halt(old).await;
     // The kept connections are with the old process.
     gateway.process.http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
     gateway.revoke(&token).await;

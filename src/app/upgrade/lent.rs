@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::heir::Heir;
 use super::new::Predecessor;
-use super::old::Heir;
 use crate::store::{
     Change, CommitError, Committed, Entry, Key, Observer, OpenError, Receipt, Revision, Status,
     Store, StoreError,
