@@ -46,8 +46,9 @@ help:
 	@echo "make conformance  suites and clients that others wrote, against the program; ten minutes"
 	@echo "             (SUITES=\"http2 tls\": just these)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
-	@echo "make torture 1,000 kill -9 and 40 power cuts under load, reloads and restarts at 5,000"
-	@echo "             requests a second, rubbish over sockets (ROUNDS=1000 CUTS=40 RATE=5000 MINUTES=20)"
+	@echo "make torture 1,000 kill -9 and 40 power cuts under load, reloads, upgrades and restarts at 5,000"
+	@echo "             requests a second, 100 upgrades cut off, more load than there is processor, rubbish over"
+	@echo "             sockets (ROUNDS=1000 CUTS=40 RATE=5000 HANDOVERS=100 MINUTES=20)"
 	@echo "make soak    twenty minutes of load with churn; fails if anything has not come back (MINUTES=20)"
 	@echo "make ci      lint and test"
 
@@ -121,8 +122,10 @@ torture: build-tools
 	@echo "Building, optimised as a whole; this takes some minutes."
 	@$(CARGO) build --quiet --release --locked
 	@ROUNDS=$(or $(ROUNDS),1000) CUTS=$(or $(CUTS),40) $(TORTURE) --nocapture --test-threads=1 torture::crash
-	@RELOADS=$(or $(RELOADS),20) RESTARTS=$(or $(RESTARTS),5) RATE=$(or $(RATE),5000) \
+	@RELOADS=$(or $(RELOADS),20) UPGRADES=$(or $(UPGRADES),5) RESTARTS=$(or $(RESTARTS),5) RATE=$(or $(RATE),5000) \
 		$(TORTURE) --nocapture --test-threads=1 torture::steady
+	@ROUNDS=$(or $(HANDOVERS),100) $(TORTURE) --nocapture torture::handover
+	@$(TORTURE) --nocapture --ignored torture::pressure
 	@MINUTES=$(MINUTES) $(TORTURE) --nocapture --test-threads=1 torture::wire
 
 soak: build-tools

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use portcullis::app::{Means, Running, start};
 use portcullis::config;
 use portcullis::domain::{StateName, SystemClock, SystemEntropy};
-use portcullis::edge::SystemResolver;
+use portcullis::edge::{SystemProbe, SystemResolver};
 use portcullis::service::{
     Actor, Context, CredentialRequest, Filter, Memory, issue_credential, search,
 };
@@ -63,6 +63,7 @@ async fn launch(folder: &Path) -> Running {
         log: Box::new(std::io::sink()),
         store: None,
         resolver: Arc::new(SystemResolver),
+        probe: Box::new(SystemProbe::default()),
     };
     start(config::parse(&text, Path::new(".")).unwrap(), means).await.unwrap()
 }

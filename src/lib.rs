@@ -65,7 +65,8 @@
 //!    the last word is an answer, a gRPC status, or the reset of just that stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
-//!    Where too many wait for an upstream already it ends here (503, `edge::crowd`).
+//!    Where too many wait for an upstream already, or the processor is too late for too
+//!    long, it ends here (503, `edge::crowd`, `edge::lag`).
 //! 4. `policy::decide`: route and method (404, 405), bound parameters (400), public
 //!    or not, bearer, cache or signature (401), revocation (401), scope, account,
 //!    environment (403). Where `body_rules` need the body it answers `ReadBody`
@@ -146,7 +147,9 @@
 //!     `trust_is_not_shared_and_is_read_again_at_a_reload`.
 //! 19. Whoever judges knows of every change that has a receipt, of two processes as
 //!     well: `app::upgrade::lent`; `streams_live_on_until_they_are_revoked_or_drained`,
-//!     `whoever_drains_and_does_not_answer_is_ended_before_the_receipt`.
+//!     `whoever_drains_and_does_not_answer_is_ended_before_the_receipt`. A receipt for what
+//!     others changed waits for the same (`Store::settled`):
+//!     `a_repeated_receipt_waits_for_whoever_drains_as_the_first_does`.
 //!
 //! # Where the first plan was left, and why
 //!
@@ -166,7 +169,8 @@
 //! what went wrong there, and what to do; the API's error has a public half and an
 //! internal one. Each is logged once, where it is handled. A panic in one request
 //! stays in that request (`panic = "unwind"`); it is counted, and told where it was
-//! but not what it said (`app::panics`). What each fault of the world costs stands in
+//! but not what it said (`app::panics`); work that must not stop is begun anew
+//! (`edge::again`). What each fault of the world costs stands in
 //! README.md, "The failure contract", with the tests that prove it; `tests/it/torture`
 //! kills, starves and floods the real program.
 

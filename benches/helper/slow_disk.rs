@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use portcullis::app::{Means, Running, start};
 use portcullis::config;
 use portcullis::domain::{Jti, SystemClock, SystemEntropy};
-use portcullis::edge::SystemResolver;
+use portcullis::edge::{SystemProbe, SystemResolver};
 use portcullis::service::{Actor, TokenRef, revoke_token};
 use portcullis::store::{SledOptions, SledStore, Step};
 use tokio::task::JoinSet;
@@ -83,6 +83,7 @@ async fn launch(folder: &Path, syncs: Arc<AtomicUsize>) -> Running {
         log: Box::new(std::io::sink()),
         store: Some(Arc::new(SledStore::open(options).unwrap())),
         resolver: Arc::new(SystemResolver),
+        probe: Box::new(SystemProbe::default()),
     };
     start(config::parse(&text, Path::new(".")).unwrap(), means).await.unwrap()
 }

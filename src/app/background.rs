@@ -1,11 +1,8 @@
 //! What runs beside the requests: cutting what has run out, sweeping, gauges.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -24,21 +21,6 @@ const TEND_EVERY: Duration = Duration::from_millis(250);
 const PACK_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Does `work` for ever: what ends in a panic, which the log tells of, is begun anew. Each
-/// of them sleeps first.
-pub(super) async fn again<W, F>(context: Arc<Context>, work: W)
-where
-    W: Fn(Arc<Context>) -> F,
-    F: Future<Output = ()>,
-{
-    loop {
-        let working = AssertUnwindSafe(work(Arc::clone(&context)));
-        if working.catch_unwind().await.is_ok() {
-            return;
-        }
-    }
-}
-
 /// When those work that write beside the requests: while the store is here.
 #[derive(Clone)]
 pub(super) struct Pace(watch::Receiver<bool>);
@@ -46,6 +28,10 @@ pub(super) struct Pace(watch::Receiver<bool>);
 impl Pace {
     pub(super) fn while_it_is(here: watch::Receiver<bool>) -> Self {
         Pace(here)
+    }
+
+    fn is_here(&self) -> bool {
+        *self.0.borrow()
     }
 
     async fn wait(&mut self, pause: Duration) {
@@ -125,10 +111,15 @@ pub(super) async fn lapse_again_and_again(context: Arc<Context>, metrics: Metric
 }
 
 /// Takes signing keys into and out of use when their time has come.
-pub(super) async fn tend_keys(context: Arc<Context>, mut pace: Pace) {
+pub(super) async fn tend_keys(context: Arc<Context>, pace: Pace) {
     let mut told = false;
     loop {
-        pace.wait(TEND_EVERY).await;
+        tokio::time::sleep(TEND_EVERY).await;
+        if !pace.is_here() {
+            // Another process removes them; which one signs is a matter of time.
+            keys::refresh(&context);
+            continue;
+        }
         let outcome = keys::retire(&context).await;
         if let (Err(error), false) = (&outcome, told) {
             tracing::warn!(%error, "a signing key whose time is over can't be removed yet");

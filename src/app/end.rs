@@ -11,6 +11,7 @@ use axum::response::Response;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::background::keep;
+use super::ports::Closing;
 use super::start::Running;
 
 /// How long a connection may be silent once the door is shut. A request may be on
@@ -19,6 +20,9 @@ const LAST_ORDERS: Duration = Duration::from_millis(100);
 
 /// The same after an upgrade, when nobody waits for the end.
 const LONG_LAST_ORDERS: Duration = Duration::from_secs(1);
+
+/// How long what is of use, and not needed, may take to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether the ports beside say `Connection: close`, as the data plane does.
 #[derive(Clone, Default)]
@@ -77,8 +81,15 @@ impl Running {
         };
         let drained = async {
             self.farewell.say();
+            // Who comes now wants to know of the process that serves.
+            self.closing.send_replace(Closing::Shut);
+            let closing = self.closing.clone();
             let last_orders = sleep(LONG_LAST_ORDERS.min(self.times.drain));
-            tokio::join!(self.drain(LONG_LAST_ORDERS), last_orders);
+            let beside = async {
+                last_orders.await;
+                closing.send_replace(Closing::Leaving);
+            };
+            tokio::join!(self.drain(LONG_LAST_ORDERS), beside);
             self.end_beside().await;
             self.write_and_close().await;
             heir.done().await;
@@ -108,7 +119,7 @@ impl Running {
 
     /// Ends the ports beside, and what works beside the requests.
     async fn end_beside(&mut self) {
-        self.stop_beside.send_replace(true);
+        self.closing.send_replace(Closing::Leaving);
         // The listeners beside end by themselves; the loops never do.
         let graceful = async { while self.beside.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_millis(200), graceful).await;
@@ -116,7 +127,10 @@ impl Running {
     }
 
     async fn write_and_close(&self) {
-        keep(&self.context).await;
+        // By another process, perhaps, and that one may hang.
+        if timeout(WRITTEN_WITHIN, keep(&self.context)).await.is_err() {
+            tracing::warn!("last uses were not written in time; they are lost");
+        }
         let (store, log) = (Arc::clone(&self.store), Arc::clone(&self.log));
         let closed = tokio::task::spawn_blocking(move || {
             store.close();

@@ -21,4 +21,4 @@ pub use listeners::Sockets;
 pub use parts::not_built;
 pub use start::{Handed, Means, Running, StartError, TakenOn, start, start_with};
 pub use state::Offline;
-pub use upgrade::{Predecessor, Successor, UpgradeError};
+pub use upgrade::{Predecessor, Serving, Successor, UpgradeError};

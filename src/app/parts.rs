@@ -105,6 +105,7 @@ pub(super) async fn edge_settings(
         idle_timeout: server.limits.idle_timeout,
         connections: server.limits.connections,
         requests: server.limits.requests,
+        lag: server.limits.lag,
         trusted_proxies: server.trusted_proxies.clone(),
         upstreams: resolved,
         mount,

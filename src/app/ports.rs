@@ -75,19 +75,29 @@ impl Drop for Place {
     }
 }
 
-/// Serves until `stop` says so, then lets requests under way end.
+/// How far the end of a port has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Closing {
+    Open,
+    /// No new connections: another process takes them.
+    Shut,
+    /// Those that are there take no further request.
+    Leaving,
+}
+
+/// Serves until `closing` says otherwise, then lets requests under way end.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: &TcpListener,
     app: Router,
     heads: Heads,
-    mut stop: watch::Receiver<bool>,
+    mut closing: watch::Receiver<Closing>,
 ) {
     let places = Arc::new(Places::default());
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = closing.wait_for(|it| *it >= Closing::Shut) => break,
         };
         while connections.try_join_next().is_some() {}
         let Ok((stream, peer)) = accepted else {
@@ -96,13 +106,12 @@ pub(super) async fn serve(
         };
         // Whoever is one too many is hung up on.
         let Some(place) = places.take(peer.ip().to_canonical()) else { continue };
-        let (app, stop) = (app.clone(), stop.clone());
+        let (app, closing) = (app.clone(), closing.clone());
         connections.spawn(async move {
-            connection(stream, peer, app, heads, stop).await;
+            connection(stream, peer, app, heads, closing).await;
             drop(place);
         });
     }
-    drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
@@ -111,7 +120,7 @@ async fn connection(
     peer: SocketAddr,
     app: Router,
     heads: Heads,
-    mut stop: watch::Receiver<bool>,
+    mut closing: watch::Receiver<Closing>,
 ) {
     let _ = stream.set_nodelay(true);
     let app = app.map_request(move |mut request: Request<_>| {
@@ -126,7 +135,7 @@ async fn connection(
     let over = async {
         tokio::select! {
             () = tokio::time::sleep(LIFE) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+            _ = closing.wait_for(|it| *it >= Closing::Leaving) => {}
         }
     };
     tokio::select! {

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
 use super::background::{
-    Pace, again, cut_expired, gather, keep_usage_again_and_again, lapse_again_and_again,
+    Pace, cut_expired, gather, keep_usage_again_and_again, lapse_again_and_again,
     pack_again_and_again, sweep_again_and_again, tend_keys,
 };
 use super::descriptors::enough_for;
@@ -23,13 +23,13 @@ pub use super::error::StartError;
 use super::listeners::{Doors, Listeners, Sockets, local};
 use super::panics;
 use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
-use super::ports::{self, Heads};
+use super::ports::{self, Closing, Heads};
 use super::state::{blocking, context, open};
 use super::upgrade::{Heir, LentStore, Predecessor, Reopen};
 use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy};
-use crate::edge::{DataPlane, Resolver};
+use crate::edge::{DataPlane, Probe, Resolver, again};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
 use crate::policy::Snapshot;
 use crate::revocation::CutReason;
@@ -49,6 +49,8 @@ pub struct Means {
     pub store: Option<Arc<dyn Store>>,
     /// What finds the addresses of upstreams.
     pub resolver: Arc<dyn Resolver>,
+    /// What finds out how late the data plane is.
+    pub probe: Box<dyn Probe>,
 }
 
 /// What whoever started this process hands over to it.
@@ -87,7 +89,7 @@ pub struct Running {
     pub(super) aside: Aside,
     reloads: Reloads,
     generation: AtomicU64,
-    pub(super) stop_beside: watch::Sender<bool>,
+    pub(super) closing: watch::Sender<Closing>,
     pub(super) farewell: Farewell,
     pub(super) doors: Doors,
     pub(super) before: Option<Arc<Predecessor>>,
@@ -144,7 +146,7 @@ pub async fn start_with(
         ..
     } = config;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"))?;
-    let Means { clock, entropy, log, store, resolver } = means;
+    let Means { clock, entropy, log, store, resolver, probe } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let Handed { sockets, before } = handed;
@@ -191,13 +193,17 @@ pub async fn start_with(
     let one =
         |listener: &tokio::net::TcpListener| listener.local_addr().map_err(StartError::Thread);
     let (admin_address, metrics_address) = (one(&admin_listener)?, one(&metrics_listener)?);
+    let aside = Aside::new().map_err(StartError::Thread)?;
+    let adopt = |listener| aside.adopt(listener).map_err(StartError::Thread);
+    let (admin_listener, metrics_listener) = (adopt(admin_listener)?, adopt(metrics_listener)?);
     if let Some(before) = &before {
         before.ask_to_serve(store.status().head).await?;
     }
 
+    // From here on nothing can fail: the process before does not serve any more.
     let timed = Arc::clone(&context);
     let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
-    let (stop_beside, farewell) = (watch::Sender::new(false), Farewell::default());
+    let (closing, farewell) = (watch::Sender::new(Closing::Open), Farewell::default());
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
     let (state, counters) = (Arc::clone(&context), metrics.clone());
@@ -206,24 +212,25 @@ pub async fn start_with(
         admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
-    let aside = Aside::new().map_err(StartError::Thread)?;
     for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
-        let app = farewell.round(app);
-        let listener = aside.adopt(listener).map_err(StartError::Thread)?;
-        aside.spawn(&mut beside, ports::serve(listener, app, heads, stop_beside.subscribe()));
+        let (app, closing) = (farewell.round(app), closing.subscribe());
+        let serve =
+            async move || ports::serve(&listener, app.clone(), heads, closing.clone()).await;
+        aside.spawn(&mut beside, again(serve));
     }
     let pace = Pace::while_it_is(lent.here());
     macro_rules! paced {
         ($work:path) => {{
-            let pace = pace.clone();
-            again(Arc::clone(&context), move |context| $work(context, pace.clone()))
+            let (context, pace) = (Arc::clone(&context), pace.clone());
+            again(move || $work(Arc::clone(&context), pace.clone()))
         }};
     }
-    let (counters, slowly) = (metrics.clone(), pace.clone());
-    let lapse = move |context| lapse_again_and_again(context, counters.clone(), slowly.clone());
-    aside.spawn(&mut beside, again(Arc::clone(&context), cut_expired));
+    let (timed, counters, slowly) = (Arc::clone(&context), metrics.clone(), pace.clone());
+    let lapse = move || lapse_again_and_again(Arc::clone(&timed), counters.clone(), slowly.clone());
+    let timed = Arc::clone(&context);
+    aside.spawn(&mut beside, again(move || cut_expired(Arc::clone(&timed))));
     aside.spawn(&mut beside, paced!(tend_keys));
-    aside.spawn(&mut beside, again(Arc::clone(&context), lapse));
+    aside.spawn(&mut beside, again(lapse));
     beside.spawn(paced!(sweep_again_and_again));
     beside.spawn(paced!(pack_again_and_again));
     beside.spawn(paced!(keep_usage_again_and_again));
@@ -231,7 +238,9 @@ pub async fn start_with(
         aside.spawn(&mut beside, Arc::clone(before).serve_commits(Arc::clone(&store)));
     }
     let watched = Arc::clone(&plane);
-    beside.spawn(async move { watched.watch_upstreams().await });
+    beside.spawn(again(async move || watched.watch_upstreams().await));
+    let (watched, probe) = (Arc::clone(&plane), tokio::sync::Mutex::new(probe));
+    beside.spawn(again(async move || watched.watch_lag(probe.lock().await.as_mut()).await));
     let served = Arc::clone(&plane);
     let serving = tokio::spawn(async move { served.serve(plain, encrypted).await });
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
@@ -255,7 +264,7 @@ pub async fn start_with(
         aside,
         reloads,
         generation: AtomicU64::new(1),
-        stop_beside,
+        closing,
         farewell,
         lent,
         doors,
@@ -326,6 +335,11 @@ impl Running {
     /// Wishes for a reload that come through the admin port, from now on.
     pub fn reload_orders(&self) -> mpsc::Receiver<ReloadOrder> {
         self.reloads.listen()
+    }
+
+    /// Returns when the data plane serves no more, and nobody asked for that: a bug.
+    pub async fn fails(&mut self) {
+        let _ = (&mut self.serving).await;
     }
 
     async fn try_reload(&self, config: Config) -> Result<TakenOn, StartError> {

@@ -202,7 +202,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::domain::{AdminName, AdminRole, SystemClock, SystemEntropy};
-    use crate::edge::SystemResolver;
+    use crate::edge::{SystemProbe, SystemResolver};
     use crate::service::{Actor, create_admin};
     use crate::store::OpenError;
 
@@ -225,6 +225,7 @@ audience = "a"
             log: Box::new(std::io::sink()),
             store: None,
             resolver: Arc::new(SystemResolver),
+            probe: Box::new(SystemProbe::default()),
         }
     }
 

@@ -28,6 +28,18 @@ pub(super) fn main_process(pid: u32) {
     tell(&[NotifyState::MainPid(pid)]);
 }
 
+/// Says again and again that it lives, if systemd wants to hear that: a process that is
+/// silent for `WatchdogSec=` is ended and started anew. To be run where clients are served.
+pub(super) async fn lives() {
+    let Some(within) = sd_notify::watchdog_enabled().filter(|within| !within.is_zero()) else {
+        return;
+    };
+    loop {
+        tell(&[NotifyState::Watchdog]);
+        tokio::time::sleep(within / 2).await;
+    }
+}
+
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "systemd was not told");

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ use super::notify;
 use super::reload::reload;
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, Predecessor, Running, Sockets, StartError, Successor, start_with,
+    Ended, Handed, Means, Predecessor, Running, Serving, Sockets, StartError, Successor, start_with,
 };
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
-use crate::edge::SystemResolver;
+use crate::edge::{SystemProbe, SystemResolver};
 use crate::service::Actor;
 
 /// `serve …`
@@ -59,6 +60,7 @@ pub(super) fn means(log: Box<dyn std::io::Write + Send>) -> Means {
         log,
         store: None,
         resolver: Arc::new(SystemResolver),
+        probe: Box::new(SystemProbe::default()),
     }
 }
 
@@ -134,26 +136,34 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let started = start_with(config, means(Box::new(log)), handed).await;
     let mut running = started.map_err(start_error)?;
     notify::ready();
+    let living = tokio::spawn(notify::lives());
     out::note(card.words(&running));
     let mut orders = running.reload_orders();
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => break,
-                Asked::Reload => {
-                    notify::reloading();
-                    let _ = reload(file, &running, &mut inventory, &Actor::gateway()).await;
-                    notify::ready();
-                }
-                Asked::Upgrade => match upgrade(&mut running, &mut signals).await {
-                    Upgraded::Yes => {
-                        drop(orders);
-                        return retire(running, &mut signals).await;
+                Asked::Reload => by_signal(file, &running, &mut inventory).await,
+                Asked::Upgrade => {
+                    let (upgraded, is_reload_due) = upgrade(&mut running, &mut signals).await;
+                    match upgraded {
+                        Upgraded::Yes => {
+                            drop(orders);
+                            // For the one that serves now.
+                            living.abort();
+                            return retire(running, &mut signals, is_reload_due).await;
+                        }
+                        Upgraded::No if is_reload_due => {
+                            by_signal(file, &running, &mut inventory).await;
+                        }
+                        Upgraded::No => {}
+                        Upgraded::End => break,
                     }
-                    Upgraded::No => {}
-                    Upgraded::End => break,
-                },
+                }
             },
+            () = running.fails() => {
+                anyhow::bail!("the data plane serves no more, for no reason; this is a bug");
+            }
             Some(order) = orders.recv() => {
                 let outcome = reload(file, &running, &mut inventory, &order.by).await;
                 let _ = order.reply.send(outcome);
@@ -174,6 +184,13 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     }
 }
 
+/// A reload that nobody waits for.
+async fn by_signal(file: &Path, running: &Running, inventory: &mut Inventory) {
+    notify::reloading();
+    let _ = reload(file, running, inventory, &Actor::gateway()).await;
+    notify::ready();
+}
+
 fn at_once() -> u8 {
     out::note("ended at once: requests in flight were cut; what was acknowledged is on disk");
     FAILED
@@ -187,15 +204,28 @@ enum Upgraded {
     End,
 }
 
-async fn upgrade(running: &mut Running, signals: &mut Signals) -> Upgraded {
-    let Some(successor) = successor() else { return Upgraded::No };
+/// Also says whether a reload was asked for meanwhile, and is still to be made by who
+/// serves then: the new process may have read the file before it was changed.
+async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, bool) {
+    let Some(successor) = successor() else { return (Upgraded::No, false) };
     tracing::info!(program = %successor.program.display(), "upgrading: starting a new process");
-    let outcome = tokio::select! {
-        biased;
-        () = signals.end() => return Upgraded::End,
-        outcome = running.hand_over(&successor) => outcome,
+    let mut is_reload_due = false;
+    let mut handing_over = pin!(running.hand_over(&successor));
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            asked = signals.next() => match asked {
+                Asked::End => return (Upgraded::End, is_reload_due),
+                Asked::Reload => {
+                    tracing::info!("a reload was asked for during an upgrade; it comes after it");
+                    is_reload_due = true;
+                }
+                Asked::Upgrade => tracing::warn!("an upgrade is under way already"),
+            },
+            outcome = &mut handing_over => break outcome,
+        }
     };
-    match outcome {
+    let upgraded = match outcome {
         Ok(pid) => {
             notify::main_process(pid);
             tracing::info!(pid, "upgraded: the new process serves");
@@ -205,24 +235,41 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> Upgraded {
             tracing::error!(%error, "not upgraded; this process goes on as before");
             Upgraded::No
         }
-    }
+    };
+    (upgraded, is_reload_due)
 }
 
 /// The end of a process that has handed over.
-async fn retire(running: Running, signals: &mut Signals) -> Outcome {
-    tokio::select! {
-        ended = running.retire() => Ok(match ended {
-            Ended::Drained => {
-                out::note("handed over and drained; nothing was lost");
-                DONE
-            }
-            Ended::Alone => {
-                out::note("the process that took over is gone: what was still open is cut");
-                FAILED
-            }
-        }),
-        () = signals.end() => Ok(at_once()),
+async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) -> Outcome {
+    let serving = running.heir();
+    let pass_on = || match serving.as_ref().is_some_and(Serving::reload) {
+        true => tracing::info!("SIGHUP is passed on to the process that serves"),
+        false => tracing::error!("SIGHUP came to a process that only drains: nothing was reloaded"),
+    };
+    if is_reload_due {
+        pass_on();
     }
+    let mut retiring = pin!(running.retire());
+    let ended = loop {
+        tokio::select! {
+            ended = &mut retiring => break ended,
+            asked = signals.next() => match asked {
+                Asked::End => return Ok(at_once()),
+                Asked::Reload => pass_on(),
+                Asked::Upgrade => tracing::warn!("this process only drains: ask the one that serves"),
+            },
+        }
+    };
+    Ok(match ended {
+        Ended::Drained => {
+            out::note("handed over and drained; nothing was lost");
+            DONE
+        }
+        Ended::Alone => {
+            out::note("the process that took over is gone: what was still open is cut");
+            FAILED
+        }
+    })
 }
 
 /// What a person sees when it has started.

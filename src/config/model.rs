@@ -111,6 +111,8 @@ pub struct Limits {
     pub connections: usize,
     /// The most requests that wait for an upstream at once.
     pub requests: usize,
+    /// How late the processor may be before requests are refused; zero: however late.
+    pub lag: Duration,
 }
 
 /// The admin port.

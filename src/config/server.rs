@@ -180,6 +180,8 @@ fn limits(section: &Section<'_>) -> Limits {
         connections,
         // Each connection of HTTP/1.1 may have one; those of HTTP/2 share.
         requests: section.or("requests", connections, |value| number(value, 1, 10_000_000)),
+        lag: section
+            .or("lag", 500 * MILLISECOND, |value| value.duration(Duration::ZERO..=60 * SECOND)),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What counts is a request that was sent whole and has no answer yet: whoever is
 //! slow to send, or reads an open stream for days, takes nobody's place. The rest
-//! is refused before a signature is looked at.
+//! is refused before a signature is looked at. So is a part of all where the processor
+//! can't keep up (`lag`).
 
 use prometheus::IntGauge;
 
@@ -23,6 +24,9 @@ impl Drop for Place {
 impl Gateway {
     /// Refuses what would have to wait too long.
     pub(super) fn refuse_the_crowd(&self) -> Option<Denial> {
+        if self.lag.refuses() {
+            return Some(Denial::new(Reason::Overloaded));
+        }
         let most = i64::try_from(self.settings.load().requests).unwrap_or(i64::MAX);
         let waiting = self.reporter.metrics.requests_waiting.get();
         (waiting >= most).then(|| Denial::new(Reason::Overloaded))

@@ -4,6 +4,7 @@
 //! and cutting are ours; what one reading passes goes to Pingora, whose
 //! callbacks translate, call `policy::decide`, and obey. No policy lives here.
 
+mod again;
 mod alarm;
 mod answer;
 mod body;
@@ -17,6 +18,7 @@ mod head;
 mod headers;
 mod http2;
 mod judge;
+mod lag;
 mod loan;
 mod mount;
 mod outgoing;
@@ -34,8 +36,10 @@ mod trace;
 mod tunnel;
 mod wire;
 
+pub use again::again;
 pub use body::{Held, Media, read_keys};
 pub use head::examine_head;
+pub use lag::{Probe, Sample, SystemProbe};
 pub use mount::{Caller, Endpoints, Mount};
 pub use peers::{
     AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, Resolver, SystemResolver, Trust,

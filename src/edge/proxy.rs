@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType};
 use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
+use super::lag::Lag;
 use super::loan;
 use super::patience::Turn;
 use super::reject::Reply;
@@ -34,6 +35,7 @@ pub(crate) struct Gateway {
     pub(crate) settings: Arc<ArcSwap<EdgeSettings>>,
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
+    pub(crate) lag: Arc<Lag>,
     /// True once no more requests are wanted.
     pub(crate) stop: ShutdownWatch,
     /// True once idle connections are to go.

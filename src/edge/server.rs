@@ -13,10 +13,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::again::again;
 use super::connection::{Arrival, Client, serve};
 use super::handshake::Handshakes;
 use super::headers::Origin;
 use super::http2;
+use super::lag::{Lag, Late, Probe};
 use super::peers::watch_all;
 use super::proxy::Gateway;
 use super::seat::{Seat, Seats};
@@ -64,11 +66,13 @@ impl DataPlane {
         id_start: u64,
     ) -> Self {
         let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
+        let lag = Arc::new(Lag::new(metrics.data_plane_lag.clone()));
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, meters: Meters::default(), log }),
             ids: Arc::new(RequestIds::new(id_start)),
+            lag,
             stop: stop.subscribe(),
             leave: leave.subscribe(),
         };
@@ -111,6 +115,16 @@ impl DataPlane {
         watch_all(&self.gateway.settings, self.leave.subscribe()).await;
     }
 
+    /// Finds out how late it comes to what happens, for ever, and refuses what is too much.
+    /// To be run where clients are served.
+    pub async fn watch_lag(&self, probe: &mut dyn Probe) {
+        let mut late = Late::default();
+        loop {
+            let sample = probe.next().await;
+            self.gateway.lag.learn(&mut late, sample, self.gateway.settings.load().lag);
+        }
+    }
+
     /// Serves until [`DataPlane::shut`], then lets what is under way end, until
     /// [`DataPlane::cut`]. `encrypted` listeners speak TLS.
     pub async fn serve(&self, plain: Vec<TcpListener>, encrypted: Vec<TcpListener>) {
@@ -129,8 +143,10 @@ impl DataPlane {
             };
             let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
             let shut = self.shut.subscribe();
-            accepting
-                .spawn(async move { accept(door, &listener, &seats, &connections, shut).await });
+            let work = async move || {
+                accept(door.clone(), &listener, &seats, &connections, shut.clone()).await;
+            };
+            accepting.spawn(again(work));
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;

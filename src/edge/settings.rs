@@ -16,6 +16,7 @@ pub struct EdgeSettings {
     pub(crate) body_bytes: u64,
     pub(crate) connections: usize,
     pub(crate) requests: usize,
+    pub(crate) lag: Duration,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) upstreams: Upstreams,
     pub(crate) mount: Mount,
@@ -39,6 +40,8 @@ pub struct EdgeParts {
     pub connections: usize,
     /// How many requests may wait for an upstream at once; more are refused.
     pub requests: usize,
+    /// How late the processor may be before requests are refused; zero: however late.
+    pub lag: Duration,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where requests go.
@@ -66,6 +69,7 @@ impl EdgeSettings {
             body_bytes: parts.body_bytes,
             connections: parts.connections,
             requests: parts.requests,
+            lag: parts.lag,
             trusted_proxies: parts.trusted_proxies,
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),
             mount: parts.mount,

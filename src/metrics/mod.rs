@@ -60,6 +60,8 @@ pub struct Metrics {
     pub tls_handshakes: IntCounterVec,
     /// Requests that wait for an upstream's answer.
     pub requests_waiting: IntGauge,
+    /// Seconds that the data plane was late when last looked at.
+    pub data_plane_lag: Gauge,
     /// Requests with a token that are under way.
     pub open_streams: IntGauge,
     /// Requests that were cut while under way.
@@ -223,6 +225,11 @@ impl Metrics {
                 r,
                 "portcullis_store_failed",
                 "1 while the store takes no changes",
+            )?,
+            data_plane_lag: gauge(
+                r,
+                "portcullis_data_plane_lag_seconds",
+                "How long what happens waits for the data plane, when last looked at",
             )?,
             clock_behind: gauge(
                 r,

@@ -52,6 +52,10 @@ impl Store for MeteredStore {
         outcome
     }
 
+    async fn settled(&self) -> Result<(), CommitError> {
+        self.inner.settled().await
+    }
+
     fn status(&self) -> Status {
         self.inner.status()
     }

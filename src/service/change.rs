@@ -50,12 +50,16 @@ where
     N: Send,
 {
     for _ in 0..ATTEMPTS {
-        let (change, note) = match plan()? {
-            Plan::Done(done) => return Ok(Outcome::Already(done)),
-            Plan::Commit(change, note) => (change, note),
+        let outcome = match plan()? {
+            // Whoever made it so may still be waiting for a receipt.
+            Plan::Done(done) => ctx.store.settled().await.map(|()| Outcome::Already(done)),
+            Plan::Commit(change, note) => {
+                let receipt = ctx.store.commit(change).await;
+                receipt.map(|receipt| Outcome::Committed(receipt, note))
+            }
         };
-        match ctx.store.commit(change).await {
-            Ok(receipt) => return Ok(Outcome::Committed(receipt, note)),
+        match outcome {
+            Ok(outcome) => return Ok(outcome),
             Err(CommitError::Conflict) => {}
             Err(CommitError::NotDone(why)) => return Err(ChangeError::NotDone(why).into()),
             Err(CommitError::Unknown(why)) => return Err(ChangeError::Unknown(why).into()),

@@ -216,6 +216,15 @@ pub trait Store: Send + Sync {
     /// See [`CommitError`]; on all but [`CommitError::Unknown`] nothing happened.
     async fn commit(&self, change: Change) -> Result<Receipt, CommitError>;
 
+    /// Returns when every change that an observer here was told of holds wherever
+    /// requests are judged: for receipts of what others changed.
+    ///
+    /// # Errors
+    /// When it can't be known.
+    async fn settled(&self) -> Result<(), CommitError> {
+        Ok(())
+    }
+
     /// How the store is, from memory.
     fn status(&self) -> Status;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis::app::{Means, Running, StartError, TakenOn, start};
 use portcullis::config;
 use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
-use portcullis::edge::{Resolver, SystemResolver};
+use portcullis::edge::{Probe, Resolver, SystemProbe, SystemResolver};
 use portcullis::service::{Actor, create_admin};
 use portcullis::store::Store;
 use serde_json::{Value, json};
@@ -54,6 +54,8 @@ pub(crate) struct Harness {
     resolver: Arc<dyn Resolver>,
     /// Instead of `clock`.
     other_clock: Option<Arc<dyn Clock>>,
+    /// Of the first start.
+    probe: Mutex<Option<Box<dyn Probe>>>,
 }
 
 /// A minted credential.
@@ -158,6 +160,7 @@ pub(crate) struct Builder {
     resolver: Arc<dyn Resolver>,
     /// Instead of `clock`.
     other_clock: Option<Arc<dyn Clock>>,
+    probe: Option<Box<dyn Probe>>,
 }
 
 impl Builder {
@@ -189,6 +192,12 @@ impl Builder {
     /// Another clock than the harness's own.
     pub(crate) fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.other_clock = Some(clock);
+        self
+    }
+
+    /// Says how late the data plane is.
+    pub(crate) fn probe(mut self, probe: Box<dyn Probe>) -> Self {
+        self.probe = Some(probe);
         self
     }
 
@@ -248,6 +257,7 @@ connect_timeout = "2s"
             store: self.store,
             resolver: self.resolver,
             other_clock: self.other_clock,
+            probe: Mutex::new(self.probe),
         };
         harness.launch().await.unwrap();
         let context = &harness.running().context;
@@ -269,6 +279,7 @@ impl Harness {
             store: None,
             resolver: Arc::new(SystemResolver),
             other_clock: None,
+            probe: None,
         }
     }
 
@@ -288,6 +299,10 @@ impl Harness {
             log: Box::new(self.log.clone()),
             store: self.store.clone(),
             resolver: Arc::clone(&self.resolver),
+            probe: match self.probe.lock().unwrap().take() {
+                Some(probe) => probe,
+                None => Box::new(SystemProbe::default()),
+            },
         };
         self.running = Some(start(config, means).await?);
         Ok(())

@@ -44,6 +44,8 @@ mod secrets;
 mod secure;
 mod store_fails;
 mod streaming;
+mod succession;
+mod succession_wires;
 mod tls;
 mod torture;
 mod upgrade;

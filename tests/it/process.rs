@@ -31,7 +31,7 @@ pub(crate) struct Process {
 
 /// An address that nobody has, nor gets from the system meanwhile: its port lies below
 /// those that are given out for outgoing connections, and no other call returns it.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 89;

@@ -1,7 +1,7 @@
 //! A new binary takes over from a running one, over real processes: no request is
 //! lost, nothing that is revoked comes back, and what fails leaves all as it was.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
@@ -19,30 +19,65 @@ use crate::process::{Process, program};
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 
-const STEP: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const STEP: Duration = Duration::from_millis(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway that is started by a name under which other programs can be put, and
 /// that tells a service manager how it goes.
-struct Gateway {
-    process: Process,
-    upstream: Upstream,
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    pub(crate) upstream: Upstream,
     notified: UnixDatagram,
     /// Who serves.
-    pid: u32,
+    pub(crate) pid: u32,
+}
+
+/// What starts the program with sockets that somebody holds, as systemd does.
+pub(crate) fn by_sockets(held: &[TcpListener]) -> Command {
+    let mut command = Command::new(program());
+    let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
+        parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
+        child_fd,
+    });
+    command.fd_mappings(mappings.collect()).unwrap();
+    let names = vec!["portcullis.socket"; held.len()].join(":");
+    command.env("LISTEN_FDS", held.len().to_string()).env("LISTEN_FDNAMES", names);
+    command
 }
 
 /// Starts the server by a command with an environment of its own.
-async fn launch(process: &mut Process, mut command: Command) {
+pub(crate) async fn launch(process: &mut Process, mut command: Command) {
     command.args(["serve", "--config"]).arg(process.config());
     process.child = Some(process.quiet(&mut command).spawn().unwrap());
     process.ready().await;
 }
 
 impl Gateway {
-    async fn start(server: &str) -> Self {
+    pub(crate) async fn start(server: &str) -> Self {
         let upstream = Upstream::start().await;
-        let mut process = Process::prepare(upstream.address, "");
+        let address = upstream.address;
+        Gateway::over(address, upstream, server).await
+    }
+
+    /// With a service manager that wants to hear that it lives, so often.
+    pub(crate) async fn watched(server: &str, every: Duration) -> Self {
+        let upstream = Upstream::start().await;
+        let every = every.as_micros().to_string();
+        Gateway::with(upstream.address, upstream, server, &[("WATCHDOG_USEC", &every)]).await
+    }
+
+    /// In front of another legacy API.
+    pub(crate) async fn over(address: SocketAddr, upstream: Upstream, server: &str) -> Self {
+        Gateway::with(address, upstream, server, &[]).await
+    }
+
+    async fn with(
+        address: SocketAddr,
+        upstream: Upstream,
+        server: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut process = Process::prepare(address, "");
         process.configure(server);
         let at = process.folder.path().join("notify");
         let notified = UnixDatagram::bind(&at).unwrap();
@@ -50,7 +85,7 @@ impl Gateway {
         let link = process.folder.path().join("portcullis");
         symlink(program(), &link).unwrap();
         let mut command = Command::new(link);
-        command.env("NOTIFY_SOCKET", &at);
+        command.env("NOTIFY_SOCKET", &at).envs(environment.iter().copied());
         launch(&mut process, command).await;
         let pid = process.child.as_ref().unwrap().id();
         let mut gateway = Gateway { process, upstream, notified, pid };
@@ -58,31 +93,52 @@ impl Gateway {
         gateway
     }
 
-    fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         self.process.folder.path().join("portcullis")
     }
 
     /// Puts another program in the place of this one.
-    fn put(&self, script: &str) {
+    pub(crate) fn put(&self, script: &str) {
         let beside = self.process.folder.path().join("next");
         std::fs::write(&beside, script).unwrap();
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(beside, self.program()).unwrap();
     }
 
-    fn put_back(&self) {
+    pub(crate) fn put_back(&self) {
         let beside = self.process.folder.path().join("next");
         symlink(program(), &beside).unwrap();
         std::fs::rename(beside, self.program()).unwrap();
     }
 
-    fn signal(&self, signal: &str, pid: u32) {
+    pub(crate) fn signal(&self, signal: &str, pid: u32) {
         let kill = Command::new("kill").args([signal, &pid.to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
+    /// Stops a process, and waits until none of its threads runs any more.
+    pub(crate) async fn halt(&self, pid: u32) {
+        self.signal("-STOP", pid);
+        let halted = async {
+            while !self.states(pid).iter().all(|state| *state == 'T') {
+                sleep(STEP).await;
+            }
+        };
+        timeout(PATIENCE, halted).await.expect("it stops");
+    }
+
+    /// The states of a process's threads; none when it is gone.
+    pub(crate) fn states(&self, pid: u32) -> Vec<char> {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+        let state = |thread: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            status.split("State:\t").nth(1)?.chars().next()
+        };
+        threads.flatten().filter_map(state).collect()
+    }
+
     /// Waits until systemd would have been told something that has `word` in it.
-    async fn wait_for_word(&mut self, word: &str) -> String {
+    pub(crate) async fn wait_for_word(&mut self, word: &str) -> String {
         let wait = async {
             let mut heard = [0; 1024];
             loop {
@@ -103,7 +159,23 @@ impl Gateway {
         }
     }
 
-    async fn upgrade(&mut self) {
+    /// Waits until nothing was said for so long.
+    pub(crate) async fn is_silent(&self, for_long: Duration) {
+        let mut heard = [0; 1024];
+        let silence = async {
+            loop {
+                while self.notified.recv(&mut heard).is_ok() {}
+                sleep(for_long).await;
+                match self.notified.recv(&mut heard) {
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        timeout(PATIENCE, silence).await.expect("silence");
+    }
+
+    pub(crate) async fn upgrade(&mut self) {
         let before = self.pid;
         self.signal("-USR2", before);
         loop {
@@ -116,18 +188,18 @@ impl Gateway {
         }
     }
 
-    async fn metrics(&self) -> Option<String> {
+    pub(crate) async fn metrics(&self) -> Option<String> {
         let url = format!("http://{}/metrics", self.process.metrics);
         self.process.http.get(url).send().await.ok()?.text().await.ok()
     }
 
     /// Asks for an upgrade that comes to nothing, and waits until it has.
-    async fn upgrade_in_vain(&self, outcome: &str, times: usize) {
+    pub(crate) async fn upgrade_in_vain(&self, outcome: &str, times: usize) {
         self.signal("-USR2", self.pid);
         self.wait_for_outcome(outcome, times).await;
     }
 
-    async fn wait_for_outcome(&self, outcome: &str, times: usize) {
+    pub(crate) async fn wait_for_outcome(&self, outcome: &str, times: usize) {
         let line = format!("portcullis_upgrades_total{{outcome=\"{outcome}\"}} {times}\n");
         let wait = async {
             while !self.metrics().await.is_some_and(|metrics| metrics.contains(&line)) {
@@ -139,7 +211,7 @@ impl Gateway {
         }
     }
 
-    async fn mint(&self) -> (Value, String) {
+    pub(crate) async fn mint(&self) -> (Value, String) {
         let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
         let made = self.process.admin("/v1/credentials", body).await;
         let (_, token) = self.process.trade(&made).await;
@@ -147,7 +219,7 @@ impl Gateway {
     }
 
     /// Tries a change; gives the status and `Retry-After`.
-    async fn try_change(&self) -> (u16, Option<String>) {
+    pub(crate) async fn try_change(&self) -> (u16, Option<String>) {
         let url = format!("http://{}/v1/credentials", self.process.admin);
         let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
         let sent = self.process.http.post(url).bearer_auth(&self.process.key).json(&body);
@@ -156,11 +228,11 @@ impl Gateway {
         (answer.status().as_u16(), after.map(|value| value.to_str().unwrap().to_owned()))
     }
 
-    async fn revoke(&self, token: &str) -> Value {
+    pub(crate) async fn revoke(&self, token: &str) -> Value {
         self.process.admin("/v1/revocations", json!({ "token": token })).await
     }
 
-    async fn is_gone(&self, pid: u32) -> bool {
+    pub(crate) async fn is_gone(&self, pid: u32) -> bool {
         let gone = async {
             // A zombie has no memory and no descriptors.
             while std::fs::read_to_string(format!("/proc/{pid}/status"))
@@ -172,7 +244,7 @@ impl Gateway {
         timeout(PATIENCE, gone).await.is_ok()
     }
 
-    async fn events(&self, token: &str) -> Raw {
+    pub(crate) async fn events(&self, token: &str) -> Raw {
         let mut raw = Raw::connect(self.process.data).await;
         let head = "GET /any/acme/events HTTP/1.1\r\nHost: h\r\n";
         raw.send(format!("{head}Authorization: Bearer {token}\r\n\r\n")).await;
@@ -187,7 +259,7 @@ impl Drop for Gateway {
 }
 
 /// Says that it is good, takes the store, and does nothing until a file is there.
-const STALLS: &str = r#"#!/bin/sh
+pub(crate) const STALLS: &str = r#"#!/bin/sh
 text=$(printf '{"Checked":{"spoken":1,"pid":%d,"version":"0"}}' $$)
 printf "\\000\\000\\000\\$(printf %o ${#text})%s" "$text" >&0
 echo $$ >"${0%/*}/stalled"
@@ -403,7 +475,7 @@ async fn whoever_drains_and_does_not_answer_is_ended_before_the_receipt() {
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
     gateway.upgrade().await;
-    gateway.signal("-STOP", old);
+    gateway.halt(old).await;
     // The kept connections are with the old process.
     gateway.process.http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
     gateway.revoke(&token).await;
@@ -445,16 +517,7 @@ async fn sockets_that_are_held_outlive_a_restart() {
     let upstream = Upstream::start().await;
     let mut process = Process::prepare(upstream.address, "");
     let held = [process.data, process.metrics].map(|at| TcpListener::bind(at).unwrap());
-    let by_socket = || {
-        let mut command = Command::new(program());
-        let mappings = held.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
-            parent_fd: socket.as_fd().try_clone_to_owned().unwrap(),
-            child_fd,
-        });
-        command.fd_mappings(mappings.collect()).unwrap();
-        command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "portcullis.socket:portcullis.socket");
-        command
-    };
+    let by_socket = || by_sockets(&held);
     launch(&mut process, by_socket()).await;
     let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
     let made = process.admin("/v1/credentials", body).await;

@@ -22,7 +22,7 @@ const REASONS = {
   wrong_environment: 'The token does not hold in this environment.',
   rate_limited: 'The credential is over its limit.',
   revocation_stale: 'The gateway can’t tell whether the token was revoked.',
-  overloaded: 'Too many requests wait for their upstreams (server.limits.requests).',
+  overloaded: 'Too many requests wait for their upstreams, or for the processor (server.limits).',
 };
 
 /** What a reason means; an unknown one stands for itself. */

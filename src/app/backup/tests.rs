@@ -33,7 +33,8 @@ fn means() -> Means {
     clock.advance(Duration::from_millis(300));
     let log = Box::new(io::sink());
     let resolver = Arc::new(crate::edge::SystemResolver);
-    Means { clock, entropy: Arc::new(SystemEntropy), log, store: None, resolver }
+    let probe = Box::new(crate::edge::SystemProbe::default());
+    Means { clock, entropy: Arc::new(SystemEntropy), log, store: None, resolver, probe }
 }
 
 async fn mint(offline: &Offline, name: &str) -> ClientId {

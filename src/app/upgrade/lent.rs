@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::heir::Heir;
 use super::new::Predecessor;
-use super::old::Heir;
 use crate::store::{
     Change, CommitError, Committed, Entry, Key, Observer, OpenError, Receipt, Revision, Status,
     Store, StoreError,
@@ -55,11 +55,15 @@ struct Told {
 impl Observer for Told {
     fn committed(&self, change: &Committed) -> usize {
         if let Some(before) = &self.before {
-            before.tell(change);
+            before.expects(change.revision);
         }
         let inner = self.inner.lock().clone();
         let ended = inner.map_or(0, |inner| inner.committed(change));
         self.head.store(change.revision, Ordering::Release);
+        // Last, so that whatever is so there is so here, too.
+        if let Some(before) = &self.before {
+            before.tell(change);
+        }
         ended
     }
 }
@@ -203,6 +207,13 @@ impl Store for LentStore {
             At::Away => Err(CommitError::NotDone(AWAY.to_owned())),
             At::There(heir) => heir.commit(change).await,
             At::Lost(why) => Err(CommitError::NotDone(why)),
+        }
+    }
+
+    async fn settled(&self) -> Result<(), CommitError> {
+        match &self.told.before {
+            Some(before) => before.settled().await,
+            None => Ok(()),
         }
     }
 

@@ -6,13 +6,15 @@
 //! Up to `Go` whatever goes wrong ends the new process, and the old one takes the
 //! store back. [`lent`] says why nothing that is revoked in between is lost.
 
+mod heir;
 mod lent;
 mod new;
 mod old;
 mod wire;
 
+pub use heir::Serving;
 pub use new::Predecessor;
 pub use old::{Successor, UpgradeError};
 
+pub(super) use heir::Heir;
 pub(super) use lent::{LentStore, Reopen};
-pub(super) use old::Heir;

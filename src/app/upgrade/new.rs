@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::unix::OwnedReadHalf;
@@ -24,6 +26,9 @@ pub(super) const PREDECESSOR: &str = "PORTCULLIS_PREDECESSOR";
 
 /// How long the old process may take to take a change in. It does so in memory.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same, and until it is gone if it does not.
+const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process that is to be followed.
 pub struct Predecessor {
@@ -46,6 +51,9 @@ struct Progress {
     done: bool,
     /// Nothing more comes from it.
     gone: bool,
+    /// What it was told, or is about to be.
+    told: Revision,
+    /// What it has taken in.
     applied: Revision,
 }
 
@@ -79,15 +87,25 @@ impl Predecessor {
             _aside: aside,
         });
         tokio::spawn(wire::write_all(write, said));
-        tokio::spawn(Arc::clone(&predecessor).listen(read, asked));
+        tokio::spawn(Arc::clone(&predecessor).follow(read, asked));
+        tokio::spawn(Arc::clone(&predecessor).keep_in_step());
         Ok(Some(predecessor))
     }
 
-    async fn listen(
-        self: Arc<Self>,
-        mut from: OwnedReadHalf,
-        asked: UnboundedSender<(u64, Change)>,
-    ) {
+    /// Hears all it has to say, and what that was the end of.
+    async fn follow(self: Arc<Self>, from: OwnedReadHalf, asked: UnboundedSender<(u64, Change)>) {
+        // A panic is logged where it is; whom nobody hears must not judge.
+        let _ = AssertUnwindSafe(self.listen(from, asked)).catch_unwind().await;
+        let Progress { go, done, .. } = *self.progress.borrow();
+        if go && !done {
+            // It may have lost the talk alone, and would go on by what it knows.
+            self.end_it("it went without a word");
+        }
+        self.progress.send_modify(|it| it.gone = true);
+        self.ended.lock().clear();
+    }
+
+    async fn listen(&self, mut from: OwnedReadHalf, asked: UnboundedSender<(u64, Change)>) {
         loop {
             match wire::read(&mut from).await {
                 Ok(Some(Message::Free)) => self.progress.send_modify(|it| it.free = true),
@@ -107,13 +125,23 @@ impl Predecessor {
                 }
             }
         }
-        let Progress { go, done, .. } = *self.progress.borrow();
-        if go && !done {
-            // It may have lost the talk alone, and would go on by what it knows.
-            self.end_it("it went without a word");
+    }
+
+    /// Ends it if it does not take in what it is told, whoever waits for that or not:
+    /// who asked for the change may have left.
+    async fn keep_in_step(self: Arc<Self>) {
+        let mut progress = self.progress.subscribe();
+        loop {
+            let late = match progress.wait_for(|it| it.gone || it.told > it.applied).await {
+                Ok(it) if !it.gone => it.told,
+                _ => return,
+            };
+            let caught_up = progress.wait_for(|it| it.gone || it.applied >= late);
+            let is_late = timeout(PATIENCE, caught_up).await.is_err();
+            if is_late && self.progress.borrow().go {
+                return self.end_it("it did not take a change in");
+            }
         }
-        self.progress.send_modify(|it| it.gone = true);
-        self.ended.lock().clear();
     }
 
     fn end_it(&self, why: &str) {
@@ -156,6 +184,12 @@ impl Predecessor {
         !self.progress.borrow().gone
     }
 
+    /// A change is durable, and about to be sent: nobody has a receipt of what it did
+    /// before it was taken in.
+    pub(super) fn expects(&self, revision: Revision) {
+        self.progress.send_modify(|it| it.told = revision);
+    }
+
     /// Sends a change that is durable.
     pub(super) fn tell(&self, change: &Committed) {
         if self.is_there() {
@@ -166,22 +200,25 @@ impl Predecessor {
     /// Waits until a change holds in the old process, too, or that one is no more.
     pub(super) async fn applied(&self, receipt: Receipt) -> Result<Receipt, CommitError> {
         let revision = receipt.revision;
+        self.holds(revision).await?;
+        let ended = self.ended.lock().remove(&revision).unwrap_or(0);
+        Ok(Receipt { revision, ended: receipt.ended + ended })
+    }
+
+    /// The same, for all changes there are.
+    pub(super) async fn settled(&self) -> Result<(), CommitError> {
+        let told = self.progress.borrow().told;
+        self.holds(told).await
+    }
+
+    async fn holds(&self, revision: Revision) -> Result<(), CommitError> {
         let mut progress = self.progress.subscribe();
-        let mut holds = async || {
-            let holds = progress.wait_for(|it| it.applied >= revision || it.gone);
-            timeout(PATIENCE, holds).await.is_ok()
-        };
-        let mut sure = holds().await;
-        if !sure && self.progress.borrow().go {
-            self.end_it("it did not take a change in");
-            sure = holds().await;
-        }
-        if !sure {
+        let holds = progress.wait_for(|it| it.applied >= revision || it.gone);
+        if timeout(LONG_PATIENCE, holds).await.is_err() {
             let why = "the process before did not take it in";
             return Err(CommitError::Unknown(why.to_owned()));
         }
-        let ended = self.ended.lock().remove(&revision).unwrap_or(0);
-        Ok(Receipt { revision, ended: receipt.ended + ended })
+        Ok(())
     }
 
     /// Makes the changes that the old process has left to make, such as last uses.

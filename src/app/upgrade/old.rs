@@ -1,32 +1,27 @@
 //! The old process: it starts the new one, lends it the store, and follows it while
 //! it drains. Until the new one says that it could serve, everything can be taken back.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::net::unix::OwnedReadHalf;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::heir::{Heir, Serving, Talking};
 use super::lent::LentStore;
 use super::new::PREDECESSOR;
-use super::wire::{self, Message, SPOKEN};
+use super::wire::{Message, SPOKEN};
 use crate::app::background::keep;
 use crate::app::listeners::Doors;
 use crate::app::start::Running;
-use crate::store::{Change, CommitError, Receipt, Store};
+use crate::store::Store;
 
 /// How the next process is started.
 #[derive(Clone, Debug)]
@@ -79,6 +74,11 @@ impl Running {
         outcome
     }
 
+    /// The process that serves, after [`Running::hand_over`].
+    pub fn heir(&self) -> Option<Serving> {
+        self.heir.clone().map(Serving)
+    }
+
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
         if self.before.as_ref().is_some_and(|before| before.is_there()) {
             let why = "the process before this one still drains; ask again when it has ended";
@@ -87,12 +87,20 @@ impl Running {
         if let Some(why) = self.lent.why_not() {
             return Err(UpgradeError::Refused(why));
         }
+        if std::process::id() == 1 {
+            let why = "this is the first process of a container, which ends with it; replace the \
+                container instead";
+            return Err(UpgradeError::Refused(why.to_owned()));
+        }
         let failed = UpgradeError::failed("the new process can't be talked to");
         let (ours, theirs) = UnixStream::pair().map_err(&failed)?;
         ours.set_nonblocking(true).map_err(&failed)?;
         let mut child = spawn(to, theirs.into(), &self.doors)?;
+        let context = Arc::clone(&self.context);
         let lent = Arc::clone(&self.lent);
-        let (heir, mut steps) = Heir::over(ours, lent, self.aside.handle()).map_err(&failed)?;
+        let over = Heir::over(ours, lent, context, self.aside.handle());
+        let (heir, mut steps) = over.map_err(&failed)?;
+        let talking = Talking::with(&heir);
         let wait = self.times.upgrade;
         let outcome = match timeout(wait, self.talk(&heir, &mut steps, &mut child)).await {
             Ok(outcome) => outcome,
@@ -104,7 +112,8 @@ impl Running {
             Ok((pid, in_step)) => {
                 self.lent.is_with(Arc::clone(&heir));
                 heir.say(Message::Go);
-                child.keep();
+                talking.succeeds();
+                heir.serves(child.keep());
                 if !in_step {
                     // A format that was moved forward, or a change whose end nobody knew.
                     tracing::warn!("the store holds more than this process knows: nothing drains");
@@ -117,6 +126,7 @@ impl Running {
                 let told = spawn_blocking(move || child.end()).await.unwrap_or_default();
                 // What it did say before it ended counts.
                 let _ = timeout(AGAIN_AFTER, heir.gone()).await;
+                drop(talking);
                 take_back(&self.lent).await;
                 match (error, told) {
                     (UpgradeError::Failed(why), Some(status)) => {
@@ -195,6 +205,7 @@ fn spawn(to: &Successor, talk: OwnedFd, doors: &Doors) -> Result<Started, Upgrad
         .env("LISTEN_FDNAMES", names.join(":"))
         // Nobody knows it before it is there; without it they are for whoever reads it.
         .env_remove("LISTEN_PID")
+        .env_remove("WATCHDOG_PID")
         .stdin(Stdio::from(talk));
     let mut mappings = Vec::new();
     for ((_, door), child_fd) in doors.iter().zip(FIRST..) {
@@ -222,9 +233,10 @@ impl Started {
         self.speaks = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     }
 
-    /// It may live.
-    fn keep(mut self) {
+    /// It may live. Gives who speaks for it.
+    fn keep(mut self) -> Option<OwnedFd> {
         self.child = None;
+        self.speaks.take()
     }
 
     /// Ends it, unless it has ended: then it says how.
@@ -243,111 +255,5 @@ impl Drop for Started {
         }
         let _ = child.kill();
         let _ = child.wait();
-    }
-}
-
-/// The process that takes over, as the old one knows it.
-pub(in crate::app) struct Heir {
-    say: UnboundedSender<Message>,
-    answers: Mutex<HashMap<u64, oneshot::Sender<Result<Receipt, CommitError>>>>,
-    next: AtomicU64,
-    gone: watch::Sender<bool>,
-    writing: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
-}
-
-impl Heir {
-    /// Follows it from now on: what it commits is taken in at once. Its other words
-    /// come through the channel.
-    fn over(
-        talk: UnixStream,
-        lent: Arc<LentStore>,
-        aside: &Handle,
-    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<Message>)> {
-        // Not among the requests: where these wait, receipts must not.
-        let _inside = aside.enter();
-        let (read, write) = tokio::net::UnixStream::from_std(talk)?.into_split();
-        let (say, said) = mpsc::unbounded_channel();
-        let (step, steps) = mpsc::unbounded_channel();
-        let heir = Arc::new(Heir {
-            say,
-            answers: Mutex::default(),
-            next: AtomicU64::new(0),
-            gone: watch::Sender::new(false),
-            writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
-        });
-        tokio::spawn(Arc::clone(&heir).listen(read, step, lent));
-        Ok((heir, steps))
-    }
-
-    async fn listen(
-        self: Arc<Self>,
-        mut from: OwnedReadHalf,
-        step: UnboundedSender<Message>,
-        lent: Arc<LentStore>,
-    ) {
-        // However this ends, a panic included: who does not follow must not judge.
-        let _gone = Gone(&self.gone);
-        loop {
-            match wire::read(&mut from).await {
-                Ok(Some(Message::Committed(change))) => {
-                    let ended = lent.follow(&change);
-                    self.say(Message::Applied { revision: change.revision, ended });
-                }
-                Ok(Some(Message::Answer { id, outcome })) => {
-                    if let Some(asked) = self.answers.lock().remove(&id) {
-                        let _ = asked.send(outcome);
-                    }
-                }
-                Ok(Some(message)) => {
-                    let _ = step.send(message);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "the new process does not speak as it should");
-                    break;
-                }
-            }
-        }
-        self.answers.lock().clear();
-    }
-
-    fn say(&self, message: Message) {
-        let _ = self.say.send(message);
-    }
-
-    /// Waits until nothing more comes from it.
-    pub(in crate::app) async fn gone(&self) {
-        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
-    }
-
-    /// The last word: this process has drained. Returns when it is said.
-    pub(in crate::app) async fn done(&self) {
-        self.say(Message::Done);
-        let writing = self.writing.lock().take();
-        if let Some(writing) = writing {
-            let _ = timeout(AGAIN_AFTER, writing).await;
-        }
-    }
-
-    /// Has a change made by the process that has the store.
-    pub(super) async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {
-        let unknown = || CommitError::Unknown("the process that has the store is gone".to_owned());
-        let (answer, answered) = oneshot::channel();
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.answers.lock().insert(id, answer);
-        if *self.gone.borrow() {
-            self.answers.lock().remove(&id);
-            return Err(unknown());
-        }
-        self.say(Message::Commit { id, change });
-        answered.await.unwrap_or_else(|_| Err(unknown()))
-    }
-}
-
-struct Gone<'a>(&'a watch::Sender<bool>);
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        self.0.send_replace(true);
     }
 }

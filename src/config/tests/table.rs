@@ -69,6 +69,7 @@ fn what_is_wrong_and_where() {
         ),
         ("[server.limits]\nbody_bytes = -1", 7, "server.limits.body_bytes", "size"),
         ("[server.limits]\nrequests = 0", 7, "server.limits.requests", "between 1"),
+        ("[server.limits]\nlag = \"2m\"", 7, "server.limits.lag", "between"),
         ("[server.limits]\nconnections = 0", 7, "server.limits.connections", "between 1"),
         ("[server.tls]\nlisten = [\"127.0.0.1:2\"]", 6, "server.tls.certificates", "is missing"),
         (

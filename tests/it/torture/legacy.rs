@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 type Look = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Starts one; `look` sees every head.
-pub(super) async fn start(look: impl Fn(&str) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) async fn start(look: impl Fn(&str) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let look: Look = Arc::new(look);

@@ -4,12 +4,14 @@
 
 mod crash;
 mod faults;
-mod legacy;
+mod handover;
+pub(crate) mod legacy;
 mod load;
 mod model;
 mod overload;
+mod pressure;
 mod soak;
-mod steady;
+pub(crate) mod steady;
 mod wire;
 
 use std::time::Duration;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis::edge::{Probe, Sample};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::harness::Harness;
 use crate::process::Process;
@@ -121,6 +123,75 @@ async fn a_place_is_given_back_however_it_ends() {
         waiting(&h, 0).await;
         assert_eq!(once(h.data(), get("/any/acme/x", &kept)).await.unwrap().status, 200, "{end}");
     }
+}
+
+/// Says how late it is when it is told so.
+struct Told(mpsc::UnboundedReceiver<Sample>);
+
+#[async_trait::async_trait]
+impl Probe for Told {
+    async fn next(&mut self) -> Sample {
+        match self.0.recv().await {
+            Some(sample) => sample,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Where the processor can't keep up, for longer than a hiccup, a part is refused early:
+/// what is under way goes on, the gateway's own answers, and both other ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_processor_is_too_late_a_part_is_refused_early() {
+    let (tell, told) = mpsc::unbounded_channel();
+    let mut h = Harness::builder().probe(Box::new(Told(told))).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    let (late, mut at) = (Duration::from_millis(700), Instant::now());
+    let mut probes = async |h: &Harness, count: u32, late: Duration| {
+        for n in 0..count {
+            at += Duration::from_millis(50) + late;
+            // Each is told from the one before by its last digits.
+            let late = late + Duration::from_micros(u64::from(n + 1));
+            tell.send(Sample { at, late }).unwrap();
+            let line = format!("portcullis_data_plane_lag_seconds {}\n", late.as_secs_f64());
+            while !h.metrics().await.contains(&line) {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let mut stream = Raw::connect(h.data()).await;
+    stream.send(get("/any/acme/events", &token)).await;
+    assert!(stream.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    let mut kept = Raw::connect(h.data()).await;
+    let mut refused = async |path: &str, token: &str| {
+        let mut count = 0;
+        for _ in 0..16 {
+            kept.send(get(path, token)).await;
+            let answer = kept.answer().await.unwrap();
+            count += usize::from(is_refused(&answer));
+            assert!(is_refused(&answer) || answer.status == 200, "{answer:?}");
+        }
+        count
+    };
+    probes(&h, 2, late).await;
+    assert_eq!(refused("/any/acme/x", &token).await, 0, "a hiccup");
+    probes(&h, 4, late).await;
+    let seen = h.upstream.count();
+    assert_eq!(refused("/any/acme/x", &token).await, 8);
+    assert_eq!(h.upstream.count(), seen + 8);
+    probes(&h, 100, late).await;
+    assert_eq!(refused("/any/acme/x", &token).await, 15, "never all");
+    assert_eq!(refused("/.well-known/jwks.json", &token).await, 0);
+    assert_eq!(h.try_trade(&minted).await.0, 200);
+    assert_eq!(h.admin("GET", "/v1/me", json!(null)).await.0, 200);
+    assert_eq!(h.running().context.memory.streams.count(), 1);
+    let counted =
+        "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 23";
+    assert!(h.metrics().await.contains(counted));
+    // It is for the operator to say from when on.
+    h.reload(|text| format!("{text}\n[server.limits]\nlag = \"2s\"\n")).await.unwrap();
+    probes(&h, 60, late).await;
+    assert_eq!(refused("/any/acme/x", &token).await, 0);
 }
 
 /// One worker thread, and more clients than it can serve, each with a forged token

@@ -1,7 +1,8 @@
-//! Reloads and graceful restarts under a steady load, by `make torture`: not one
-//! failed request, and WebSockets alive across reloads. `RATE`, `RELOADS` and
+//! Reloads, upgrades and graceful restarts under a steady load, by `make torture`: not one
+//! failed request, and WebSockets alive across reloads. `RATE`, `RELOADS`, `UPGRADES` and
 //! `RESTARTS` say how much.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,16 +11,23 @@ use super::load::Load;
 use super::{legacy, number};
 use crate::process::Process;
 use crate::raw::Raw;
+use crate::upgrade::{Gateway, by_sockets, launch};
+use crate::upstream::Upstream;
 
 const CALLERS: u32 = 32;
 
 async fn gateway() -> (Process, String) {
     let upstream = legacy::start(|_| ()).await;
     let process = Process::start(upstream).await;
+    let token = token(&process).await;
+    (process, token)
+}
+
+pub(super) async fn token(process: &Process) -> String {
     let body = json!({ "name": "n", "account": "acme", "roles": ["reader"] });
     let made = process.admin("/v1/credentials", body).await;
     let (_, token) = process.trade(&made).await;
-    (process, token["access_token"].as_str().unwrap().to_owned())
+    token["access_token"].as_str().unwrap().to_owned()
 }
 
 async fn reloads(process: &Process) -> u64 {
@@ -44,8 +52,15 @@ async fn reload(process: &Process, round: u64) {
     }
 }
 
+/// A text as a client sends it, with a mask that changes nothing.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
 /// One that has echoed something.
-pub(super) async fn websocket(process: &Process, token: &str) -> Raw {
+pub(crate) async fn websocket(process: &Process, token: &str) -> Raw {
     let mut raw = Raw::connect(process.data).await;
     raw.send(format!(
         "GET /any/acme/ws HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
@@ -55,8 +70,9 @@ pub(super) async fn websocket(process: &Process, token: &str) -> Raw {
     .await;
     let head = raw.head().await.unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    raw.send("hello").await;
-    assert_eq!(raw.exactly(5).await, b"hello");
+    let hello = frame("hello");
+    raw.send(&hello).await;
+    assert_eq!(raw.exactly(hello.len()).await, hello);
     raw
 }
 
@@ -73,9 +89,9 @@ async fn reloads_fail_no_request_and_end_no_websocket() {
         load.more(rate / 5).await;
         reload(&process, round).await;
         for socket in &mut sockets {
-            let message = format!("message {round}");
+            let message = frame(&format!("message {round}"));
             socket.send(&message).await;
-            assert_eq!(socket.exactly(message.len()).await, message.as_bytes());
+            assert_eq!(socket.exactly(message.len()).await, message);
         }
     }
     load.more(rate / 5).await;
@@ -86,11 +102,40 @@ async fn reloads_fail_no_request_and_end_no_websocket() {
     assert!(tally.answered > 0);
 }
 
-/// Whoever was accepted is answered; whoever finds nobody listening tries again.
+/// No connection is refused, reset, or closed before its request was answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn upgrades_fail_no_request() {
+    let (rounds, rate) = (number("UPGRADES").unwrap_or(2), number("RATE").unwrap_or(200));
+    let api = legacy::start(|_| ()).await;
+    let server = "drain_timeout = \"20s\"";
+    let mut gateway = Gateway::over(api, Upstream::start().await, server).await;
+    let (_, token) = gateway.mint().await;
+    let load = Load::start(gateway.process.data, &token, rate, CALLERS);
+    for _ in 0..rounds {
+        load.more(rate / 5).await;
+        let old = gateway.pid;
+        gateway.upgrade().await;
+        load.more(rate / 5).await;
+        // The next one is refused before.
+        assert!(gateway.is_gone(old).await, "{}", gateway.process.stderr());
+    }
+    load.more(rate / 5).await;
+    let tally = load.end().await;
+    println!("{rounds} upgrades: {}", tally.words());
+    assert!(tally.failed.is_empty(), "{:?}", tally.failed);
+    assert_eq!(tally.again, 0, "an upgrade refuses and closes no connection");
+    assert!(tally.answered > 0);
+}
+
+/// Sockets are held, as by systemd: whoever was accepted is answered, and whoever comes
+/// while nobody serves waits. A connection may close that nothing was asked on.
 #[tokio::test(flavor = "multi_thread")]
 async fn graceful_restarts_break_off_no_request() {
     let (rounds, rate) = (number("RESTARTS").unwrap_or(2), number("RATE").unwrap_or(200));
-    let (mut process, token) = gateway().await;
+    let mut process = Process::prepare(legacy::start(|_| ()).await, "shutdown_delay = \"200ms\"");
+    let held = [process.data, process.metrics].map(|at| TcpListener::bind(at).unwrap());
+    launch(&mut process, by_sockets(&held)).await;
+    let token = token(&process).await;
     let load = Load::start(process.data, &token, rate, CALLERS);
     for _ in 0..rounds {
         load.more(rate / 5).await;
@@ -98,7 +143,7 @@ async fn graceful_restarts_break_off_no_request() {
         let mut child = process.child.take().unwrap();
         let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
         assert_eq!(status.code(), Some(0), "{}", process.stderr());
-        process.launch().await;
+        launch(&mut process, by_sockets(&held)).await;
     }
     load.more(rate / 5).await;
     let tally = load.end().await;

@@ -1,0 +1,196 @@
+//! The new process, as the old one knows it: what it commits is taken in here, in its
+//! order, before it may give a receipt.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::timeout;
+
+use super::lent::LentStore;
+use super::wire::{self, Message};
+use crate::service::{Context, keys};
+use crate::store::{Change, CommitError, Receipt};
+
+/// How long the last word may take to be said.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// The process that takes over, as the old one knows it.
+pub(in crate::app) struct Heir {
+    say: UnboundedSender<Message>,
+    answers: Mutex<HashMap<u64, oneshot::Sender<Result<Receipt, CommitError>>>>,
+    next: AtomicU64,
+    gone: watch::Sender<bool>,
+    writing: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
+    listening: Mutex<Option<AbortHandle>>,
+    /// Once it serves.
+    process: Mutex<Option<OwnedFd>>,
+}
+
+/// A talk that comes to nothing, unless it is taken out: what is left of the new
+/// process hears the end of it, and ends.
+pub(super) struct Talking(Option<Arc<Heir>>);
+
+impl Talking {
+    pub(super) fn with(heir: &Arc<Heir>) -> Self {
+        Talking(Some(Arc::clone(heir)))
+    }
+
+    /// It came to something.
+    pub(super) fn succeeds(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        if let Some(heir) = self.0.take() {
+            heir.hang_up();
+        }
+    }
+}
+
+impl Heir {
+    /// Follows it from now on: what it commits is taken in at once. Its other words
+    /// come through the channel.
+    pub(super) fn over(
+        talk: UnixStream,
+        lent: Arc<LentStore>,
+        context: Arc<Context>,
+        aside: &Handle,
+    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<Message>)> {
+        // Not among the requests: where these wait, receipts must not.
+        let _inside = aside.enter();
+        let (read, write) = tokio::net::UnixStream::from_std(talk)?.into_split();
+        let (say, said) = mpsc::unbounded_channel();
+        let (step, steps) = mpsc::unbounded_channel();
+        let heir = Arc::new(Heir {
+            say,
+            answers: Mutex::default(),
+            next: AtomicU64::new(0),
+            gone: watch::Sender::new(false),
+            writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
+            listening: Mutex::default(),
+            process: Mutex::default(),
+        });
+        let listening = tokio::spawn(Arc::clone(&heir).listen(read, step, lent, context));
+        *heir.listening.lock() = Some(listening.abort_handle());
+        Ok((heir, steps))
+    }
+
+    async fn listen(
+        self: Arc<Self>,
+        mut from: OwnedReadHalf,
+        step: UnboundedSender<Message>,
+        lent: Arc<LentStore>,
+        context: Arc<Context>,
+    ) {
+        // However this ends, a panic included: who does not follow must not judge.
+        let _gone = Gone(&self.gone);
+        loop {
+            match wire::read(&mut from).await {
+                Ok(Some(Message::Committed(change))) => {
+                    let ended = lent.follow(&change);
+                    // A key that was made there signs there as soon as this is said.
+                    keys::refresh(&context);
+                    self.say(Message::Applied { revision: change.revision, ended });
+                }
+                Ok(Some(Message::Answer { id, outcome })) => {
+                    if let Some(asked) = self.answers.lock().remove(&id) {
+                        let _ = asked.send(outcome);
+                    }
+                }
+                Ok(Some(message)) => {
+                    let _ = step.send(message);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the new process does not speak as it should");
+                    break;
+                }
+            }
+        }
+        self.answers.lock().clear();
+    }
+
+    pub(super) fn say(&self, message: Message) {
+        let _ = self.say.send(message);
+    }
+
+    fn hang_up(&self) {
+        if let Some(listening) = self.listening.lock().take() {
+            listening.abort();
+        }
+        if let Some(writing) = self.writing.lock().take() {
+            writing.abort();
+        }
+    }
+
+    /// It serves now.
+    pub(super) fn serves(&self, process: Option<OwnedFd>) {
+        *self.process.lock() = process;
+    }
+
+    /// Has it read its configuration again. False if it can't be told.
+    fn reload(&self) -> bool {
+        let process = self.process.lock();
+        process.as_ref().is_some_and(|it| pidfd_send_signal(it, Signal::HUP).is_ok())
+    }
+
+    /// Waits until nothing more comes from it.
+    pub(in crate::app) async fn gone(&self) {
+        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// The last word: this process has drained. Returns when it is said.
+    pub(in crate::app) async fn done(&self) {
+        self.say(Message::Done);
+        let writing = self.writing.lock().take();
+        if let Some(writing) = writing {
+            let _ = timeout(LAST_WORD, writing).await;
+        }
+    }
+
+    /// Has a change made by the process that has the store.
+    pub(super) async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {
+        let unknown = || CommitError::Unknown("the process that has the store is gone".to_owned());
+        let (answer, answered) = oneshot::channel();
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.answers.lock().insert(id, answer);
+        if *self.gone.borrow() {
+            self.answers.lock().remove(&id);
+            return Err(unknown());
+        }
+        self.say(Message::Commit { id, change });
+        answered.await.unwrap_or_else(|_| Err(unknown()))
+    }
+}
+
+/// The process that serves, for one that drains.
+pub struct Serving(pub(super) Arc<Heir>);
+
+impl Serving {
+    /// Has it read its configuration again, by the signal that came here. False if it
+    /// can't be told.
+    pub fn reload(&self) -> bool {
+        self.0.reload()
+    }
+}
+
+struct Gone<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
