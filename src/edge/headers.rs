@@ -1,6 +1,6 @@
 //! What is taken from and added to the fields of a request on its way up.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, TE, UPGRADE,
@@ -37,6 +37,9 @@ pub(crate) fn prepare(
     for name in unwanted(request, believed) {
         request.remove_header(&name);
     }
+    // What follows costs more than all judging: for each name Pingora keeps two maps, one
+    // for its spelling, and parses the name anew; there is no other way in. So nothing is
+    // set twice, and values are ready beforehand or made in one piece.
     strip_session(request)?;
     match authorization {
         AuthorizationPolicy::Forward => {}
@@ -62,7 +65,9 @@ pub(crate) fn prepare(
         request.insert_header("X-Portcullis-Jti", identity.jti.clone())?;
     }
     request.insert_header("X-Request-Id", request_id)?;
-    request.insert_header("traceparent", traceparent(client, request_id))?;
+    let trace = traceparent(client, request_id);
+    let trace = trace.or_err(ErrorType::InternalError, "traceparent is no header value")?;
+    request.insert_header("traceparent", trace)?;
     // Of who is not believed, nothing of the kind is left.
     let said = |request: &RequestHeader, name| {
         believed.then(|| request.headers.get(name).cloned()).flatten()
@@ -100,12 +105,30 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 
 /// Who the request passed through before, and who sent it here.
 fn chain(before: Option<&HeaderValue>, address: IpAddr) -> pingora::Result<HeaderValue> {
-    let chain = match before.and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before}, {address}"),
-        None => address.to_string(),
+    let chain = match (before.and_then(|value| value.to_str().ok()), address) {
+        (Some(before), _) => HeaderValue::try_from(format!("{before}, {address}")),
+        (None, IpAddr::V4(address)) => HeaderValue::from_bytes(&dotted(address)),
+        (None, IpAddr::V6(address)) => HeaderValue::try_from(address.to_string()),
     };
-    HeaderValue::try_from(chain)
-        .or_err(ErrorType::InternalError, "X-Forwarded-For is no header value")
+    chain.or_err(ErrorType::InternalError, "X-Forwarded-For is no header value")
+}
+
+/// An address in dotted decimal, without the machinery of formatting.
+fn dotted(address: Ipv4Addr) -> SmallVec<[u8; 16]> {
+    let mut text = SmallVec::new();
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push(b'.');
+        }
+        if octet > 99 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet > 9 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    text
 }
 
 /// Browsers know no ports: whoever is signed in to the console sends its cookie
@@ -152,10 +175,15 @@ const FRAMING: [&str; 10] = [
 fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]> {
     let unwanted = |name: &&HeaderName| {
         let name = name.as_str();
+        let is_respelled = is_respelled(name);
+        // Nearly every name is none of those, and its first letter tells.
+        if !is_respelled && !name.starts_with(['x', 'f', '-']) {
+            return false;
+        }
         if is_ours(name) {
             return true;
         }
-        if !is_respelled(name) {
+        if !is_respelled {
             return !believed && tells_origin(name);
         }
         let plain = plain(name);
@@ -186,9 +214,10 @@ fn plain(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-/// Whether [`plain`] would change it; hardly ever.
+/// Whether [`plain`] would change it; hardly ever. Names come in lower case here.
 fn is_respelled(name: &str) -> bool {
-    name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+    let is_plain = |b: u8| (b.wrapping_sub(b'a') < 26) | (b.wrapping_sub(b'0') < 10) | (b == b'-');
+    name.bytes().fold(false, |other, byte| other | !is_plain(byte))
 }
 
 /// Fields by which an upstream may be told to do something else than what was
@@ -223,12 +252,22 @@ pub(crate) fn ends_with_head(request: &RequestHeader, response: &ResponseHeader)
 /// Fields of the upstream's connection say nothing about the client's (RFC
 /// 9110 section 7.6.1). Pingora sets its own Connection and framing.
 pub(crate) fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    if response.headers.contains_key(CONNECTION) {
+    // One look at the names: to remove what is not there costs as much as to remove it.
+    let (mut connection, mut there) = (false, [false; HOP_BY_HOP.len()]);
+    // Nearly all names differ from these in length already.
+    let keys = response.headers.keys();
+    for name in keys.filter(|name| matches!(name.as_str().len(), 7 | 10 | 16 | 18)) {
+        connection |= *name == CONNECTION;
+        for (field, there) in HOP_BY_HOP.iter().zip(&mut there) {
+            *there |= field == name;
+        }
+    }
+    if connection {
         for name in nominated(response) {
             response.remove_header(name.as_str());
         }
     }
-    for name in &HOP_BY_HOP {
+    for (name, _) in HOP_BY_HOP.iter().zip(there).filter(|(_, there)| *there) {
         response.remove_header(name);
     }
 }
@@ -240,12 +279,18 @@ static HOP_BY_HOP: [HeaderName; 4] = [
     UPGRADE,
 ];
 
+/// Fields that Connection names.
 fn nominated(response: &ResponseHeader) -> Vec<String> {
-    response
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+    let fields = response.headers.get_all(CONNECTION);
+    let values = || fields.iter().filter_map(|value| value.to_str().ok());
+    // As a rule it says one word, which is no field or goes anyhow.
+    let is_usual = |value: &str| {
+        value.eq_ignore_ascii_case("keep-alive") || value.eq_ignore_ascii_case("close")
+    };
+    if values().all(is_usual) {
+        return Vec::new();
+    }
+    values()
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .filter(|name| {
@@ -296,6 +341,40 @@ pub(super) mod tests {
         let believed = unwanted(&request, true);
         assert!(!believed.iter().any(|n| n == "x-forwarded-for" || n == "x-real-ip"));
         assert!(believed.iter().any(|n| n == "x_forwarded_for"));
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_library_writes_them() {
+        for octets in [[0, 0, 0, 0], [1, 10, 100, 255], [127, 0, 0, 1], [99, 9, 200, 109]] {
+            let address = IpAddr::from(octets);
+            assert_eq!(chain(None, address).unwrap(), address.to_string().as_str());
+        }
+        let before = HeaderValue::from_static("6.6.6.6");
+        let address = IpAddr::from([1, 2, 3, 4]);
+        assert_eq!(chain(Some(&before), address).unwrap(), "6.6.6.6, 1.2.3.4");
+    }
+
+    #[test]
+    fn fields_of_the_hop_go_and_those_that_it_nominates() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in [
+            ("Keep-Alive", "timeout=5"),
+            ("Connection", "Keep-Alive, X-Hop , close"),
+            ("Connection", "x-Other,content-length"),
+            ("X-Hop", "1"),
+            ("x-other", "1"),
+            ("Upgrade", "h2c"),
+            ("Proxy-Authenticate", "Basic"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Content-Length", "3"),
+            ("X-Kept", "1"),
+        ] {
+            response.append_header(name, value).unwrap();
+        }
+        strip_hop_by_hop(&mut response);
+        let mut left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "content-length", "x-kept"]);
     }
 
     #[test]

@@ -177,17 +177,18 @@ impl ProxyHttp for Gateway {
         // Another attempt sends the body again.
         ctx.bytes_in = 0;
         passage.asked.get_or_insert_with(Instant::now);
+        let is_whole = session.is_body_done();
         if let Some(ticket) = &ctx.ticket {
             // Whoever waits for a 100 has nothing to do yet.
-            let waits = session.req_header().headers.contains_key(header::EXPECT);
-            let turn = if waits || session.is_body_done() { Turn::Upstream } else { Turn::Client };
+            let is_done = is_whole || session.req_header().headers.contains_key(header::EXPECT);
+            let turn = if is_done { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
         }
         // What asks for another protocol in the middle of its body is not ours to help.
         let upgrades = session.is_upgrade_req() && session.is_body_done();
         let peer = passage.next_peer(upgrades);
         // A client that has yet to send its upload keeps itself waiting.
-        let turn = if session.is_body_done() { Turn::Upstream } else { Turn::Client };
+        let turn = if is_whole { Turn::Upstream } else { Turn::Client };
         self.waits(ctx, turn);
         peer
     }

@@ -1,10 +1,13 @@
 //! A denial, or a failure of the way up, as an HTTP response.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{ErrorType, OrErr};
 
 use crate::api::oauth::TokenClient;
 use crate::policy::{Denial, Reason};
@@ -46,15 +49,12 @@ impl Reply {
 
     /// An error of the contract's shape.
     pub(crate) fn error(status: u16, error: &str, description: &str, request_id: &str) -> Self {
-        let body = serde_json::json!({
-            "error": error,
-            "error_description": description,
-            "request_id": request_id,
-        });
-        let body = Bytes::from(body.to_string());
-        let mut reply = Reply { status, fields: Vec::new(), body, reason: "", client: None };
-        reply.add(CONTENT_TYPE, "application/json");
-        reply.add(CACHE_CONTROL, "no-store");
+        let body = body(error, description, request_id);
+        // The three, and a challenge or what stands in its place.
+        let fields = Vec::with_capacity(4);
+        let mut reply = Reply { status, fields, body, reason: "", client: None };
+        reply.fields.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        reply.fields.push((CACHE_CONTROL, HeaderValue::from_static("no-store")));
         reply.add(HeaderName::from_static("x-request-id"), request_id);
         reply
     }
@@ -75,14 +75,18 @@ impl Reply {
 
     /// Its head.
     pub(crate) fn head(&self) -> pingora::Result<ResponseHeader> {
-        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 1))?;
+        // Field by field, Pingora would read each name anew.
+        let mut head = http::Response::new(()).into_parts().0;
+        head.status = StatusCode::from_u16(self.status)
+            .or_err(ErrorType::InvalidHTTPHeader, "an answer of ours has no valid status")?;
+        head.headers.reserve(self.fields.len() + 1);
         for (name, value) in &self.fields {
-            header.append_header(name.clone(), value.clone())?;
+            head.headers.append(name.clone(), value.clone());
         }
         if !matches!(self.status, 204 | 304) {
-            header.insert_header("content-length", self.body.len())?;
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
-        Ok(header)
+        Ok(ResponseHeader::from(head))
     }
 
     /// Sends it. The connection stays usable where the request was read whole.
@@ -96,8 +100,7 @@ impl Reply {
 
     /// The whole response as bytes, for a connection that is to be closed.
     pub(crate) fn to_closing_bytes(&self) -> Vec<u8> {
-        let reason =
-            http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
@@ -109,30 +112,65 @@ impl Reply {
     }
 }
 
+/// An error of the contract's shape, piece by piece: whoever knocks a thousand times
+/// should not have a tree of JSON built each time.
+fn body(error: &str, description: &str, request_id: &str) -> Bytes {
+    let length = error.len() + description.len() + request_id.len();
+    let mut body = Vec::with_capacity(length + 64);
+    for (key, text) in [
+        ("{\"error\":", error),
+        (",\"error_description\":", description),
+        (",\"request_id\":", request_id),
+    ] {
+        body.extend_from_slice(key.as_bytes());
+        // Neither memory nor a text fails to take it.
+        let _ = serde_json::to_writer(&mut body, text);
+    }
+    body.push(b'}');
+    body.into()
+}
+
 /// The RFC 6750 section 3 challenge; a 401 also says where tokens come from
 /// (RFC 9728 section 5.1).
 fn challenge(denial: &Denial, metadata: &str) -> Option<String> {
-    let realm = "Bearer realm=\"portcullis\"";
-    let from = format!("resource_metadata=\"{metadata}\"");
+    let error = denial.reason.error();
     match denial.reason.status() {
-        401 if denial.reason == Reason::TokenMissing => Some(format!("{realm}, {from}")),
-        401 => Some(format!("{realm}, error=\"{}\", {from}", denial.reason.error())),
+        401 if denial.reason == Reason::TokenMissing => {
+            Some([REALM, ", resource_metadata=\"", metadata, "\""].concat())
+        }
+        401 => {
+            let parts = [REALM, ", error=\"", error, "\", resource_metadata=\"", metadata, "\""];
+            Some(parts.concat())
+        }
         403 => {
-            let scopes: Vec<&str> = denial.needed.iter().map(|scope| scope.as_str()).collect();
-            Some(format!(
-                "{realm}, error=\"{}\", scope=\"{}\"",
-                denial.reason.error(),
-                scopes.join(" ")
-            ))
+            let mut challenge = [REALM, ", error=\"", error, "\", scope=\""].concat();
+            for (place, scope) in denial.needed.iter().enumerate() {
+                challenge.push_str(if place == 0 { "" } else { " " });
+                challenge.push_str(scope.as_str());
+            }
+            challenge.push('"');
+            Some(challenge)
         }
         _ => None,
     }
 }
 
+const REALM: &str = "Bearer realm=\"portcullis\"";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::Scope;
+
+    #[test]
+    fn a_body_is_what_serde_makes_of_it() {
+        for odd in ["", "plain", "\"quoted\" \\ and\n", "é"] {
+            let json = serde_json::json!({
+                "error": odd, "error_description": odd, "request_id": odd,
+            });
+            assert_eq!(Reply::error(400, odd, odd, odd).body, json.to_string());
+        }
+    }
 
     #[test]
     fn a_challenge_says_what_is_needed_and_not_why() {

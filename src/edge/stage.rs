@@ -212,13 +212,15 @@ impl RequestContext {
             (None, None, Some(_)) => 0,
             (None, None, None) => 499,
         };
-        let took = self.began.elapsed().as_secs_f64();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.began);
         let method = self.method.as_ref().map_or("", Method::as_str);
-        let meters = self.reporter.meters.of(metrics, route);
-        meters.request(method, status, took);
-        if decision != "local" {
-            meters.decision(decision, denied);
-        }
+        self.reporter.meters.with(metrics, route, |meters| {
+            meters.request(method, status, took.as_secs_f64());
+            if decision != "local" {
+                meters.decision(decision, denied);
+            }
+        });
         let (principal, upstream) = match &self.stage {
             Stage::Permitted(passage) => (passage.permit.principal(), Some(&passage.upstream)),
             Stage::Denied(denial) => (denial.principal.as_ref(), None),
@@ -227,7 +229,7 @@ impl RequestContext {
         if let (Some(upstream), Stage::Permitted(Passage { asked: Some(asked), .. })) =
             (upstream, &self.stage)
         {
-            let spent = asked.elapsed().as_secs_f64();
+            let spent = now.saturating_duration_since(*asked).as_secs_f64();
             let name = upstream.name.as_str();
             let meter = || metrics.upstream_duration.with_label_values(&[name]);
             upstream.meter.get_or_init(meter).observe(spent);
@@ -240,7 +242,7 @@ impl RequestContext {
         let served_id = served.map(|client| client.client_id.to_string());
         let identity = principal.and_then(Principal::identity);
         self.reporter.log.write(&AccessRecord {
-            ts: self.began_at.to_millis_text(),
+            ts: self.began_at,
             request_id: &self.request_id,
             route,
             method,
@@ -256,7 +258,7 @@ impl RequestContext {
                 .or(served.map(|client| &client.account))
                 .map(|account| account.as_str()),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
-            duration_ms: (took * 1_000_000.0).round() / 1000.0,
+            duration: took,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
         });

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use pingora::http::RequestHeader;
+use smallvec::SmallVec;
 
 /// Ids that tell requests apart: a random beginning for the process, then a count.
 pub(crate) struct RequestIds {
@@ -41,38 +44,59 @@ static X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request
 static TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
 
 /// The client's trace with our own span, or a new trace.
-pub(super) fn traceparent(client: &RequestHeader, request_id: &str) -> String {
+///
+/// # Errors
+/// Never: it is made of digits and `-`.
+pub(super) fn traceparent(
+    client: &RequestHeader,
+    request_id: &str,
+) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut given = client.headers.get_all(&TRACEPARENT).iter();
     let first = given.next().and_then(|v| v.to_str().ok());
-    let mut written = String::with_capacity(LENGTH);
-    written.push_str("00-");
+    let mut written = SmallVec::<[u8; LENGTH]>::new();
+    written.extend_from_slice(b"00-");
     let flags = match (first.and_then(parse), given.next()) {
         (Some((trace, flags)), None) => {
-            written.push_str(trace);
+            written.extend_from_slice(trace.as_bytes());
             flags
         }
         _ => {
-            push_new_trace(&mut written, request_id);
+            written.extend_from_slice(&new_trace(request_id));
             "00"
         }
     };
-    written.push('-');
-    written.push_str(text(&hex(fnv(request_id, SPAN))));
-    written.push('-');
-    written.push_str(flags);
-    written
+    written.push(b'-');
+    written.extend_from_slice(&hex(fnv(request_id, SPAN)));
+    written.push(b'-');
+    written.extend_from_slice(flags.as_bytes());
+    HeaderValue::from_bytes(&written)
 }
 
 const LENGTH: usize = "00-".len() + 32 + "-".len() + 16 + "-00".len();
 
 /// The request id, if it is one of 32 hexadecimal digits; else what depends on it.
-fn push_new_trace(written: &mut String, request_id: &str) {
-    let digits = || request_id.bytes().filter(u8::is_ascii_hexdigit);
-    if digits().count() == 32 && digits().any(|b| b != b'0') {
-        written.extend(digits().map(|b| char::from(b.to_ascii_lowercase())));
-    } else {
-        written.push_str(text(&hex(fnv(request_id, SPAN))));
-        written.push_str(text(&hex(fnv(request_id, OTHER_HALF))));
+fn new_trace(request_id: &str) -> [u8; 32] {
+    let is_ours = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    let is_zero = |trace: &[u8; 32]| trace.iter().all(|b| *b == b'0');
+    let bytes = request_id.as_bytes();
+    // Ours, or one like it, is copied at once.
+    if let Ok(trace) = <[u8; 32]>::try_from(bytes)
+        && trace.iter().fold(true, |ours, b| ours & is_ours(b))
+        && !is_zero(&trace)
+    {
+        return trace;
+    }
+    let digits = bytes.iter().filter(|b| b.is_ascii_hexdigit()).map(u8::to_ascii_lowercase);
+    let digits: SmallVec<[u8; 128]> = digits.collect();
+    match <[u8; 32]>::try_from(digits.as_slice()) {
+        Ok(trace) if !is_zero(&trace) => trace,
+        _ => {
+            let mut trace = [0; 32];
+            let (one, other) = trace.split_at_mut(16);
+            one.copy_from_slice(&hex(fnv(request_id, SPAN)));
+            other.copy_from_slice(&hex(fnv(request_id, OTHER_HALF)));
+            trace
+        }
     }
 }
 
@@ -127,6 +151,10 @@ fn text(digits: &[u8]) -> &str {
 mod tests {
     use super::*;
     use crate::edge::headers::tests::request;
+
+    fn traceparent(client: &RequestHeader, request_id: &str) -> String {
+        super::traceparent(client, request_id).unwrap().to_str().unwrap().to_owned()
+    }
 
     #[test]
     fn request_ids_and_traces() {

@@ -1,8 +1,10 @@
 //! One JSON line a request, gathered in memory and written by a thread of its own.
 //!
 //! The thread is woken for the first line of a batch only: woken for each, it
-//! cost more processor time than judging and forwarding together.
+//! cost more processor time than judging and forwarding together. `line` makes the
+//! lines.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
-use serde::Serialize;
+
+use super::line;
+use crate::domain::UnixTime;
 
 /// What a line says. Never a token, a secret or a query.
 #[derive(Debug)]
-#[cfg_attr(test, derive(Serialize))]
 pub struct AccessRecord<'a> {
-    /// When the request began, RFC 3339.
-    pub ts: String,
+    /// When the request began; RFC 3339 in the line.
+    pub ts: UnixTime,
     /// The id that the client and the upstream know it by.
     pub request_id: &'a str,
     /// The route, or `none`.
@@ -38,8 +41,9 @@ pub struct AccessRecord<'a> {
     pub account: Option<&'a str>,
     /// Where it went.
     pub upstream: Option<&'a str>,
-    /// From the head to the end of the answer, in milliseconds.
-    pub duration_ms: f64,
+    /// From the head to the end of the answer; milliseconds in the line, to the
+    /// microsecond.
+    pub duration: Duration,
     /// Body bytes from the client.
     pub bytes_in: u64,
     /// Body bytes to the client.
@@ -48,6 +52,10 @@ pub struct AccessRecord<'a> {
 
 /// Bytes that wait for a slow reader; what would go beyond is lost, and counted.
 const MOST_WAITING: usize = 8 << 20;
+
+/// Bytes that are kept to write a line in, and to gather lines in.
+const LINE_ROOM: usize = 4 << 10;
+const BATCH_ROOM: usize = 1 << 20;
 
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
@@ -90,14 +98,35 @@ impl AccessLog {
 
     /// Writes a line, or counts it as lost.
     pub fn write(&self, record: &AccessRecord<'_>) {
-        let line = line_of(record);
+        thread_local! {
+            /// Room for a line, so that the heap is not asked for each.
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let written = LINE.try_with(|line| {
+            let mut line = line.try_borrow_mut().ok()?;
+            line.clear();
+            line::write(&mut line, record);
+            self.take(&line);
+            // A path may be long; who asks for one does not keep the room for it.
+            line.shrink_to(LINE_ROOM);
+            Some(())
+        });
+        // A thread that is being torn down has no room of its own left.
+        if !matches!(written, Ok(Some(()))) {
+            let mut line = Vec::new();
+            line::write(&mut line, record);
+            self.take(&line);
+        }
+    }
+
+    fn take(&self, line: &[u8]) {
         let mut lines = self.waiting.lines.lock();
         if lines.bytes.len() + line.len() > MOST_WAITING {
             self.lost.inc();
             return;
         }
         let first = lines.bytes.is_empty();
-        lines.bytes.extend_from_slice(&line);
+        lines.bytes.extend_from_slice(line);
         drop(lines);
         if first {
             self.waiting.some.notify_one();
@@ -122,62 +151,20 @@ impl AccessLog {
     }
 }
 
-/// As serde would write it, but copied at once where it can be: nearly every text
-/// stands in JSON as it is, which can be seen of many bytes at a time.
-fn line_of(record: &AccessRecord<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(512);
-    text(&mut line, "{\"ts\":", &record.ts);
-    text(&mut line, ",\"request_id\":", record.request_id);
-    text(&mut line, ",\"route\":", record.route);
-    text(&mut line, ",\"method\":", record.method);
-    text(&mut line, ",\"path\":", record.path);
-    value(&mut line, ",\"status\":", &record.status);
-    text(&mut line, ",\"decision\":", record.decision);
-    text(&mut line, ",\"reason\":", record.reason);
-    optional(&mut line, ",\"client_id\":", record.client_id);
-    optional(&mut line, ",\"account\":", record.account);
-    optional(&mut line, ",\"upstream\":", record.upstream);
-    value(&mut line, ",\"duration_ms\":", &record.duration_ms);
-    value(&mut line, ",\"bytes_in\":", &record.bytes_in);
-    value(&mut line, ",\"bytes_out\":", &record.bytes_out);
-    line.extend_from_slice(b"}\n");
-    line
-}
-
-fn text(line: &mut Vec<u8>, key: &str, text: &str) {
-    let is_escaped = |b: u8| (b < 0x20) | (b == b'"') | (b == b'\\');
-    if text.bytes().fold(false, |found, b| found | is_escaped(b)) {
-        return value(line, key, text);
-    }
-    line.extend_from_slice(key.as_bytes());
-    line.push(b'"');
-    line.extend_from_slice(text.as_bytes());
-    line.push(b'"');
-}
-
-fn optional(line: &mut Vec<u8>, key: &str, given: Option<&str>) {
-    match given {
-        Some(given) => text(line, key, given),
-        None => value(line, key, &()),
-    }
-}
-
-fn value(line: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) {
-    line.extend_from_slice(key.as_bytes());
-    // Neither memory nor a number or text fails to take it.
-    let _ = serde_json::to_writer(line, value);
-}
-
 impl Waiting {
     fn write_to(&self, mut output: Box<dyn Write + Send>, lost: &IntCounter) {
+        // Two buffers take turns, so that neither has to grow from nothing again.
+        let mut bytes = Vec::new();
         loop {
+            bytes.clear();
+            bytes.shrink_to(BATCH_ROOM);
             let mut lines = self.lines.lock();
             self.some.wait_while(&mut lines, |lines| lines.bytes.is_empty() && !lines.closed);
             if !lines.closed {
                 // Until the end comes, or more lines have.
                 self.some.wait_while_for(&mut lines, |lines| !lines.closed, GATHER);
             }
-            let bytes = std::mem::take(&mut lines.bytes);
+            std::mem::swap(&mut bytes, &mut lines.bytes);
             let closed = lines.closed;
             drop(lines);
             // A reader that is gone is no reason to stop serving.
@@ -195,6 +182,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::line::tests::record;
 
     struct Slow(Arc<Mutex<Vec<u8>>>);
 
@@ -206,53 +194,6 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
-        }
-    }
-
-    fn record(path: &str) -> AccessRecord<'_> {
-        AccessRecord {
-            ts: "t".into(),
-            request_id: "r",
-            route: "none",
-            method: "GET",
-            path,
-            status: 404,
-            decision: "deny",
-            reason: "no_route",
-            client_id: None,
-            account: None,
-            upstream: None,
-            duration_ms: 0.1,
-            bytes_in: 0,
-            bytes_out: 0,
-        }
-    }
-
-    #[test]
-    fn a_line_is_what_serde_makes_of_it() {
-        let texts =
-            ["", "a", "\"", "\\", "\n\t\u{1}", "é\u{7f}\u{2028}/", "long enough for a vector \""];
-        let numbers = [0.0, 0.1, 12.0, 1234.567, 1e21, f64::NAN];
-        for (at, odd) in texts.into_iter().enumerate() {
-            for duration_ms in numbers {
-                let path = format!("/{}{odd}", "a".repeat(at * 7));
-                let record = AccessRecord {
-                    ts: odd.into(),
-                    request_id: odd,
-                    route: odd,
-                    method: odd,
-                    reason: odd,
-                    client_id: (at % 2 == 0).then_some(odd),
-                    account: (at % 3 == 0).then_some(odd),
-                    upstream: Some(odd),
-                    duration_ms,
-                    bytes_in: u64::MAX,
-                    bytes_out: at as u64,
-                    ..record(&path)
-                };
-                let line = String::from_utf8(line_of(&record)).unwrap();
-                assert_eq!(line, serde_json::to_string(&record).unwrap() + "\n");
-            }
         }
     }
 

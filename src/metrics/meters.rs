@@ -1,9 +1,8 @@
 //! The counters of each route, found by its name once a request. Prometheus
 //! looks a child up by all its labels, each time; here that is done once.
 
-use std::sync::Arc;
-
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 
@@ -14,9 +13,10 @@ use super::{Metrics, method_label};
 const MOST: usize = 16;
 
 /// What counts requests and judgements, route by route. Routes are named by the
-/// configuration and the code, so there are never many.
+/// configuration and the code, so there are never many, and nobody makes them up to
+/// fall into one place: the hash need only be quick.
 #[derive(Default)]
-pub struct Meters(DashMap<Box<str>, Arc<RouteMeters>>);
+pub struct Meters(DashMap<Box<str>, RouteMeters, RandomState>);
 
 /// Those of one route.
 pub struct RouteMeters {
@@ -33,13 +33,17 @@ struct Family<L> {
 }
 
 impl Meters {
-    /// Those of a route.
-    pub fn of(&self, metrics: &Metrics, route: &str) -> Arc<RouteMeters> {
+    /// Lends those of a route.
+    pub fn with<T>(
+        &self,
+        metrics: &Metrics,
+        route: &str,
+        use_: impl FnOnce(&RouteMeters) -> T,
+    ) -> T {
         if let Some(known) = self.0.get(route) {
-            return Arc::clone(&known);
+            return use_(&known);
         }
-        let made = || Arc::new(RouteMeters::new(metrics, route));
-        Arc::clone(&self.0.entry(route.into()).or_insert_with(made))
+        use_(&self.0.entry(route.into()).or_insert_with(|| RouteMeters::new(metrics, route)))
     }
 }
 
@@ -108,9 +112,9 @@ mod tests {
         let meters = Meters::default();
         for round in 1..=3 {
             for status in 0..40 {
-                meters.of(&metrics, "r").request("GET", status, 0.1);
-                meters.of(&metrics, "r").request("BREW", status, 0.1);
-                meters.of(&metrics, "other").decision("deny", "no_route");
+                meters.with(&metrics, "r", |r| r.request("GET", status, 0.1));
+                meters.with(&metrics, "r", |r| r.request("BREW", status, 0.1));
+                meters.with(&metrics, "other", |other| other.decision("deny", "no_route"));
             }
             for (method, status) in [("GET", "000"), ("GET", "039"), ("OTHER", "007")] {
                 let counter = metrics.requests.with_label_values(&["r", method, status]);

@@ -4,6 +4,7 @@
 //! configuration or the code names, never a client, a token or a path.
 
 mod access_log;
+mod line;
 mod live;
 mod make;
 mod meters;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::access::{Access, Needs};
 use super::decision::{Decision, Denial, Ground, Permit};
 use super::explain::{NoTrace, Trace};
-use super::path::Target;
+use super::path::{SegmentList, Target};
 use super::reason::Reason;
 use super::request::{Body, QueryValue, RequestFacts, query_value};
 use super::route::{Binding, MethodRule, Route};
@@ -14,7 +14,7 @@ use super::snapshot::{Principal, Snapshot};
 use super::table::Lookup;
 use crate::domain::{RoleId, Scope, UnixTime};
 use crate::revocation::{Refusal, RevocationSet};
-use crate::token::{Authorization, TokenError, UnverifiedToken, VerifiedToken, verify};
+use crate::token::{Authorization, TokenError, UnverifiedToken, VerifiedToken};
 
 /// Judges one request. Total, synchronous, deterministic: same inputs, same answer.
 pub fn decide(
@@ -52,9 +52,12 @@ fn try_judge(
     now: UnixTime,
     trace: &mut impl Trace,
 ) -> Result<Verdict, Denial> {
-    let (route, rule) = find_route(world, request)?;
+    // Cut into pieces once: to find the route, and to read what it binds.
+    let segments = request.target.path().segments().collect::<SegmentList<'_>>();
+    let (route, rule) = find_route(world, request, &segments)?;
     trace.step("route", || format!("{} ({})", route.name, route.template));
-    let bound = Bound::read(route, &request.target).map_err(|denial| denial.on(route))?;
+    let bound =
+        Bound::read(route, &request.target, &segments).map_err(|denial| denial.on(route))?;
     let public = || {
         let target = request.target.as_str().into();
         Verdict::Permit(Permit { route: Arc::clone(route), ground: None, target })
@@ -97,8 +100,9 @@ fn word(method: &str) -> Cow<'static, str> {
 fn find_route<'w>(
     world: &'w Snapshot,
     request: &RequestFacts<'_>,
+    segments: &[&str],
 ) -> Result<(&'w Arc<Route>, &'w MethodRule), Denial> {
-    match world.table.lookup(request.host, request.target.path(), request.method) {
+    match world.table.lookup(request.host, segments, request.method) {
         Lookup::Found(route, rule) => Ok((route, rule)),
         Lookup::Nothing => Err(Denial::new(Reason::NoRoute)),
         Lookup::Ambiguous => Err(Denial::malformed(
@@ -129,24 +133,32 @@ fn authenticate(
     now: UnixTime,
     trace: &mut impl Trace,
 ) -> Result<Principal, Denial> {
-    let token = match request.authorization {
+    let text = match request.authorization {
         Authorization::Missing => return Err(Denial::new(Reason::TokenMissing)),
         Authorization::Malformed => return Err(Denial::new(Reason::TokenMalformed)),
-        Authorization::Bearer(token) => token,
+        Authorization::Bearer(token) => token.as_str(),
+        Authorization::Unread(text) => text.as_str(),
     };
     let told = |t: &VerifiedToken| format!("{} of client {}", t.jti(), t.client_id());
-    let known = match world.cache.get(token.as_str()) {
+    // Only tokens of the right shape are ever in there, and it is the whole text that
+    // finds one.
+    let known = match world.cache.find_or_count_later(text) {
         Some(principal) => {
             let live = principal.token().live_at(now, world.expect.clock_skew);
             live.map_err(|error| Denial::new(reason_of(error)).of(&principal))?;
             principal
         }
         None => {
-            let verified = check_signature(world, token, now)?;
+            let Some(token) = UnverifiedToken::parse(text) else {
+                return Err(Denial::new(Reason::TokenMalformed));
+            };
+            world.cache.missed();
+            let verified =
+                world.verify(token, now).map_err(|error| Denial::new(reason_of(error)))?;
             // Remembered before it is known to count: whoever knocks with what was
             // revoked should not cost a signature each time.
             match revoked.standing(verified.client_id()) {
-                Some(standing) => world.remember(token, verified, &standing),
+                Some(standing) => world.remember(text, verified, &standing),
                 None => {
                     trace.step("token", || told(&verified));
                     return Err(Denial::new(Reason::Revoked));
@@ -167,15 +179,7 @@ fn authenticate(
     if known.is_of(&standing) {
         return Ok(known);
     }
-    Ok(world.remember(token, known.token().clone(), &standing))
-}
-
-fn check_signature(
-    world: &Snapshot,
-    token: UnverifiedToken<'_>,
-    now: UnixTime,
-) -> Result<VerifiedToken, Denial> {
-    verify(token, &world.keys, &world.expect, now).map_err(|error| Denial::new(reason_of(error)))
+    Ok(world.remember(text, known.token().clone(), &standing))
 }
 
 fn reason_of(error: TokenError) -> Reason {
@@ -240,12 +244,16 @@ pub(super) struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    pub(super) fn read(route: &Route, target: &Target<'a>) -> Result<Self, Denial> {
+    /// `segments` are those of the target's path.
+    pub(super) fn read(
+        route: &Route,
+        target: &Target<'a>,
+        segments: &[&'a str],
+    ) -> Result<Self, Denial> {
         let read = |binding: &Binding| match binding {
             Binding::Segment(place) => {
                 // The route was found by this path, so the segment is there.
-                let segment = target.path().segments().nth(*place);
-                Ok(Some(Cow::Borrowed(segment.unwrap_or_default())))
+                Ok(Some(Cow::Borrowed(segments.get(*place).copied().unwrap_or_default())))
             }
             Binding::Query(name) => match query_value(target.query(), name) {
                 QueryValue::Once(value) => Ok(Some(Cow::Owned(value))),

@@ -5,7 +5,7 @@
 
 use super::decide::Bound;
 use super::decision::Ground;
-use super::path::Target;
+use super::path::{SegmentList, Target};
 use super::route::{Binding, MethodRule};
 use super::snapshot::Snapshot;
 use super::table::Lookup;
@@ -18,9 +18,10 @@ impl Ground {
     pub fn holds(&self, world: &Snapshot, standing: &Standing, now: UnixTime) -> bool {
         let host = self.host.as_deref();
         let Ok(target) = Target::parse(self.target.as_bytes(), host) else { return false };
-        let found = world.table.lookup(host, target.path(), &self.method);
+        let segments = target.path().segments().collect::<SegmentList<'_>>();
+        let found = world.table.lookup(host, &segments, &self.method);
         let Lookup::Found(route, rule) = found else { return false };
-        let Ok(bound) = Bound::read(route, &target) else { return false };
+        let Ok(bound) = Bound::read(route, &target, &segments) else { return false };
         // Its body is gone: where what bodies take has changed, it takes what
         // any body does.
         let same = self.route.rule(&self.method).is_some_and(|before| alike(before, rule));

@@ -11,7 +11,9 @@ use super::access::ScopeBits;
 use super::table::RouteTable;
 use crate::domain::{Environments, Grant, Rate, Role, RoleId, Scope, ScopeSet, UnixTime};
 use crate::revocation::Standing;
-use crate::token::{Expectations, Keyring, TokenCache, UnverifiedToken, VerifiedToken};
+use crate::token::{
+    Expectations, Keyring, TokenCache, TokenError, UnverifiedToken, VerifiedToken, verify,
+};
 
 /// Routes, roles and keys of one moment.
 pub struct Snapshot {
@@ -19,6 +21,9 @@ pub struct Snapshot {
     pub(super) keys: Arc<Keyring>,
     pub(super) expect: Expectations,
     pub(super) cache: TokenCache<Principal>,
+    /// Tokens whose signature was found to be wrong by `keys`. Apart from the good
+    /// ones, so that whoever makes up bad ones pushes none of those out.
+    refused: TokenCache<()>,
     roles: Vec<Role>,
     role_bits: HashMap<RoleId, (ScopeBits, bool)>,
     cache_entries: usize,
@@ -37,6 +42,11 @@ pub struct SnapshotParts {
     /// How many verified tokens are remembered.
     pub cache_entries: usize,
 }
+
+/// Bad tokens that are remembered, and about the bytes they take: enough for a
+/// client that goes on with one that is no good, or a botnet that has a few.
+const REFUSED: usize = 4096;
+const REFUSED_BYTES: usize = 4 << 20;
 
 /// What a text in a set takes besides its letters.
 const PLACE_BYTES: usize = 64;
@@ -91,7 +101,8 @@ impl Snapshot {
         let role_bits = roles.iter().map(bits).collect();
         let cache = TokenCache::new(cache_entries);
         let table = Arc::new(routes);
-        Snapshot { table, keys, expect, cache, roles, role_bits, cache_entries }
+        let refused = TokenCache::with_bytes(REFUSED, REFUSED_BYTES);
+        Snapshot { table, keys, expect, cache, refused, roles, role_bits, cache_entries }
     }
 
     /// The same world with other keys. It remembers no token that was verified
@@ -103,6 +114,7 @@ impl Snapshot {
             keys,
             expect: self.expect.clone(),
             cache: TokenCache::new(self.cache_entries),
+            refused: TokenCache::with_bytes(REFUSED, REFUSED_BYTES),
             roles: self.roles.clone(),
             role_bits: self.role_bits.clone(),
             cache_entries: self.cache_entries,
@@ -168,13 +180,35 @@ impl Snapshot {
     /// whether it counts: that is asked each time.
     pub(super) fn remember(
         &self,
-        text: UnverifiedToken<'_>,
+        text: &str,
         token: VerifiedToken,
         standing: &Arc<Standing>,
     ) -> Principal {
         let principal = self.principal(token, standing);
-        self.cache.insert(text.as_str(), principal.clone(), principal.bytes());
+        self.cache.insert(text, principal.clone(), principal.bytes());
         principal
+    }
+
+    /// Verifies a token, unless its signature was found to be wrong before. That is
+    /// judged before anything that time or a claim has a say in, so that for one and
+    /// the same text and keys it can't turn out otherwise. Nothing but that refusal is
+    /// remembered; one that is new costs a verification each time, as it must.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub(super) fn verify(
+        &self,
+        text: UnverifiedToken<'_>,
+        now: UnixTime,
+    ) -> Result<VerifiedToken, TokenError> {
+        if self.refused.get(text.as_str()).is_some() {
+            return Err(TokenError::BadSignature);
+        }
+        let verified = verify(text, &self.keys, &self.expect, now);
+        if verified == Err(TokenError::BadSignature) {
+            self.refused.insert(text.as_str(), (), 0);
+        }
+        verified
     }
 
     /// What `token` may do, given how its credential stands: never more than

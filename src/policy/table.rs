@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::access::ScopeIndex;
-use super::path::{CanonicalPath, Segments, lenient_reading};
+use super::path::lenient_reading;
 use super::route::{MethodRule, Piece, Route, RouteFault, RouteSpec};
 
 /// All routes of a snapshot.
@@ -84,18 +84,14 @@ impl RouteTable {
         &self.routes
     }
 
-    /// Finds the route for a path, then the rule for a method. Routes of the
+    /// Finds the route for the segments of a path, then the rule for a method. Routes of the
     /// request's host come first; if one of them has the path, it is final.
-    pub(crate) fn lookup(
-        &self,
-        host: Option<&str>,
-        path: CanonicalPath<'_>,
-        method: &str,
-    ) -> Lookup<'_> {
+    pub(crate) fn lookup(&self, host: Option<&str>, segments: &[&str], method: &str) -> Lookup<'_> {
         let own = host.and_then(|host| self.tree_of(host));
-        let mut found = self.find(own, path.segments());
+        let mut found = self.find(own, segments);
         if let Find::Ends(ends) = found
-            && let Some(bare) = path.without_last_slash()
+            && let Some(("", bare @ [_, ..])) =
+                segments.split_last().map(|(last, bare)| (*last, bare))
             && !ends.iter().any(|route| route.template.ends_with('/'))
             && matches!(self.find(own, bare), Find::Ends(other) if !std::ptr::eq(ends, other))
         {
@@ -111,8 +107,8 @@ impl RouteTable {
         }
     }
 
-    fn find<'t>(&'t self, own: Option<&'t Tree>, segments: Segments<'_>) -> Find<'t> {
-        match own.map(|tree| tree.find(segments.clone())) {
+    fn find<'t>(&'t self, own: Option<&'t Tree>, segments: &[&str]) -> Find<'t> {
+        match own.map(|tree| tree.find(segments)) {
             None | Some(Find::Nothing) => self.any_host.find(segments),
             Some(found) => found,
         }
@@ -186,20 +182,19 @@ impl Tree {
         there
     }
 
-    fn find(&self, segments: Segments<'_>) -> Find<'_> {
+    fn find(&self, segments: &[&str]) -> Find<'_> {
         match self.0.first() {
             Some(root) => self.descend(root, segments),
             None => Find::Nothing,
         }
     }
 
-    fn descend<'t>(&'t self, node: &'t Node, mut rest: Segments<'_>) -> Find<'t> {
-        let tail = rest.clone();
-        let Some(segment) = rest.next() else {
+    fn descend<'t>(&'t self, node: &'t Node, tail: &[&str]) -> Find<'t> {
+        let Some((segment, rest)) = tail.split_first() else {
             return if node.ends.is_empty() { Find::Nothing } else { Find::Ends(&node.ends) };
         };
         if let Some(literal) = self.literal(node, segment) {
-            match self.descend(literal, rest.clone()) {
+            match self.descend(literal, rest) {
                 Find::Nothing => {}
                 found => return found,
             }
@@ -217,7 +212,7 @@ impl Tree {
             }
         }
         match node.rest.and_then(|to| self.0.get(to)) {
-            Some(end) if tail.clone().any(|segment| !segment.is_empty()) => {
+            Some(end) if tail.iter().any(|segment| !segment.is_empty()) => {
                 // What lies below is the upstream's own; it has no literals of ours.
                 Find::Ends(&end.ends)
             }
@@ -235,7 +230,7 @@ impl Tree {
 mod tests {
     use super::*;
     use crate::domain::{RouteName, UpstreamName};
-    use crate::policy::Access;
+    use crate::policy::{Access, CanonicalPath};
 
     fn spec(name: &str, path: &str, methods: &[&str]) -> RouteSpec {
         RouteSpec {
@@ -261,7 +256,8 @@ mod tests {
     }
 
     fn find(table: &RouteTable, host: Option<&str>, path: &str, method: &str) -> String {
-        match table.lookup(host, CanonicalPath::parse(path).unwrap(), method) {
+        let path = CanonicalPath::parse(path).unwrap();
+        match table.lookup(host, &path.segments().collect::<Vec<_>>(), method) {
             Lookup::Found(route, _) => route.name.to_string(),
             Lookup::WrongMethod(_) => "405".into(),
             Lookup::Nothing => "404".into(),

@@ -18,6 +18,9 @@ pub enum Authorization<'a> {
     Missing,
     /// One header with one token of the right shape.
     Bearer(UnverifiedToken<'a>),
+    /// One header with a text whose shape was not looked at yet: whoever knows the
+    /// text from before need not. [`UnverifiedToken::parse`] tells.
+    Unread(UnreadToken<'a>),
     /// Anything else.
     Malformed,
 }
@@ -26,6 +29,15 @@ impl<'a> Authorization<'a> {
     /// Reads the values of all Authorization headers of a request, as they came.
     /// The scheme is taken in any case, with one or more spaces after it.
     pub fn from_values(mut values: impl Iterator<Item = &'a [u8]>) -> Authorization<'a> {
+        match Self::unread(&mut values) {
+            Authorization::Unread(text) => UnverifiedToken::parse(text.as_str())
+                .map_or(Authorization::Malformed, Authorization::Bearer),
+            other => other,
+        }
+    }
+
+    /// The same, but for the shape of the token.
+    pub fn unread(mut values: impl Iterator<Item = &'a [u8]>) -> Authorization<'a> {
         let Some(value) = values.next() else {
             return Authorization::Missing;
         };
@@ -51,8 +63,25 @@ impl<'a> Authorization<'a> {
         if spaces == 0 || text.len() > MAX_TOKEN_BYTES {
             return Authorization::Malformed;
         }
-        let token = std::str::from_utf8(text).ok().and_then(UnverifiedToken::parse);
-        token.map_or(Authorization::Malformed, Authorization::Bearer)
+        let text = std::str::from_utf8(text).map(UnreadToken);
+        text.map_or(Authorization::Malformed, Authorization::Unread)
+    }
+}
+
+/// A text of at most 8 KiB that may be a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UnreadToken<'a>(&'a str);
+
+impl<'a> UnreadToken<'a> {
+    /// The text as it came.
+    pub fn as_str(&self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Debug for UnreadToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[text]")
     }
 }
 
@@ -156,6 +185,7 @@ mod tests {
                 "bearer"
             }
             Authorization::Malformed => "malformed",
+            Authorization::Unread(_) => "unread",
         }
     }
 

@@ -39,8 +39,8 @@ impl<V> Weighter<Box<str>, Found<V>> for Weight {
 
 /// A map, bounded in entries and in bytes, from the full text of a token to what was found in it. The key
 /// is the text itself and never only a hash of it: two tokens can't be mixed up.
-/// The hash that finds the slot is over all bytes and seeded per process; only
-/// tokens that we signed are ever in, so nobody can fill a slot by choice.
+/// The hash that finds the slot is over all bytes and seeded per process, so nobody
+/// can fill a slot by choice.
 pub struct TokenCache<V: Clone> {
     entries: Cache<Box<str>, Found<V>, Weight>,
     /// What an entry weighs at least, so that there are never too many.
@@ -66,7 +66,8 @@ impl<V: Clone> TokenCache<V> {
         Self::with_bytes(entries, CACHE_BYTES)
     }
 
-    fn with_bytes(entries: usize, bytes: usize) -> Self {
+    /// With room for about this many entries and bytes; at least one entry.
+    pub fn with_bytes(entries: usize, bytes: usize) -> Self {
         let entries = entries.max(1);
         TokenCache {
             entries: Cache::with_weighter(entries, wide(bytes), Weight),
@@ -77,9 +78,26 @@ impl<V: Clone> TokenCache<V> {
 
     /// What was put in for exactly this token. Cheap to clone is best: an `Arc`.
     pub fn get(&self, token: &str) -> Option<V> {
-        let found = self.entries.get(token);
+        let found = self.find(token);
         self.counters.count(found.is_some());
-        found.map(|found| found.value)
+        found
+    }
+
+    /// As [`TokenCache::get`] for a text that may not even be a token: a hit counts,
+    /// a miss only when [`TokenCache::missed`] says that it was one.
+    pub fn find_or_count_later(&self, text: &str) -> Option<V> {
+        let found = self.find(text)?;
+        self.counters.count(true);
+        Some(found)
+    }
+
+    /// Counts what [`TokenCache::find_or_count_later`] did not find.
+    pub fn missed(&self) {
+        self.counters.count(false);
+    }
+
+    fn find(&self, text: &str) -> Option<V> {
+        self.entries.get(text).map(|found| found.value)
     }
 
     /// Puts in what [`super::verify`] found in this very token, and never

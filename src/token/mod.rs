@@ -19,7 +19,7 @@ mod verify;
 mod verifying_key;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use bearer::{Authorization, MAX_TOKEN_BYTES, UnverifiedToken};
+pub use bearer::{Authorization, MAX_TOKEN_BYTES, UnreadToken, UnverifiedToken};
 pub use cache::{DEFAULT_CACHE_ENTRIES, TokenCache};
 pub use keyring::Keyring;
 pub use mint::{MintError, MintedToken, NewToken, mint};

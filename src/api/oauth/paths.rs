@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::OauthPaths;
 use crate::policy::CanonicalPath;
 
@@ -66,14 +68,14 @@ pub(super) struct Found<'p> {
 type Template = Vec<Option<String>>;
 
 pub(super) struct PathTable {
-    literals: HashMap<String, Endpoint>,
+    literals: HashMap<String, Endpoint, RandomState>,
     /// Those whose literals stand further left come first.
     templates: Vec<(Template, Endpoint)>,
 }
 
 impl PathTable {
     pub(super) fn new(paths: &OauthPaths) -> Self {
-        let mut table = PathTable { literals: HashMap::new(), templates: Vec::new() };
+        let mut table = PathTable { literals: HashMap::default(), templates: Vec::new() };
         for path in &paths.token {
             table.add(path, Endpoint::Token);
         }
@@ -136,6 +138,12 @@ fn is_template(path: &str) -> bool {
 
 /// Whether a path fits, and the account in it. Two that differ fit nothing.
 fn matching<'p>(template: &Template, path: &'p str) -> Option<Option<&'p str>> {
+    // Asked of every request: nearly all of them end otherwise.
+    if let Some(Some(last)) = template.last()
+        && !path.ends_with(last.as_str())
+    {
+        return None;
+    }
     let mut account = None;
     let mut segments = path.split('/');
     for piece in template {

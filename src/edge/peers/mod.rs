@@ -309,5 +309,6 @@ fn template(settings: &UpstreamSettings) -> HttpPeer {
     peer
 }
 
-/// All upstreams by name.
-pub(crate) type Upstreams = HashMap<UpstreamName, Arc<Upstream>>;
+/// All upstreams by name. Nobody but the configuration names any: the hash need only be
+/// quick.
+pub(crate) type Upstreams = HashMap<UpstreamName, Arc<Upstream>, foldhash::fast::RandomState>;

@@ -152,3 +152,35 @@ fn what_does_not_count_is_remembered_and_refused_each_time() {
     check(&world, &ask(&of_no_secret), "deny revoked me");
     assert_eq!(world.snapshot.cache().misses(), 2, "and its rights were worked out anew");
 }
+
+/// A wrong signature is found once, and stays the reason, whatever else is wrong; good
+/// tokens are not pushed out, and a token's shape is no miss of the cache.
+#[test]
+fn a_wrong_signature_is_remembered_apart() {
+    let mut world = World::new();
+    let ask = |text: &str| Ask::new("GET", "/v1/me").with(text);
+    let good = token(|_| {});
+    check(&world, &ask(&good), "allow me acme");
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let bent = |place: usize| {
+        let mut bent = signature.as_bytes().to_vec();
+        bent[place] = if bent[place] == b'A' { b'B' } else { b'A' };
+        format!("{signed}.{}", String::from_utf8(bent).unwrap())
+    };
+    for place in 0..80 {
+        check(&world, &ask(&bent(place)), "deny bad_signature me");
+    }
+    world.now = at(NOW + 365 * 86_400);
+    for place in 0..80 {
+        check(&world, &ask(&bent(place)), "deny bad_signature me");
+    }
+    check(&world, &ask(&good), "deny expired me");
+    world.now = at(NOW);
+    let misses = world.snapshot.cache().misses();
+    check(&world, &ask(&good), "allow me acme");
+    check(&world, &ask(&format!("{good}=")), "deny token_malformed me");
+    assert_eq!(world.snapshot.cache().misses(), misses);
+    assert_eq!(world.snapshot.cache().len(), 1);
+    check(&world, &ask(&bent(0)), "deny bad_signature me");
+    assert!(world.snapshot.cache().misses() > misses, "it is none of the good ones");
+}
