@@ -3,6 +3,7 @@
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::patience::Turn;
+use super::stage::CLIENT_GONE;
 
 /// What a client hears of a way that failed.
 pub(super) struct Failure {
@@ -65,7 +66,7 @@ impl Failure {
                 word: "malformed_request",
             },
             (etype, _) if !upstream && has_left(etype) => {
-                Failure { status: 0, error: "", description: "", word: "client_gone" }
+                Failure { status: 0, error: "", description: "", word: CLIENT_GONE }
             }
             (_, _) if timed_out && !upstream => Failure::STALLED,
             (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Internal | ErrorSource::Unset) => {
@@ -84,7 +85,7 @@ impl Failure {
                 word: "bad_gateway",
             },
             (_, ErrorSource::Downstream) => {
-                Failure { status: 0, error: "", description: "", word: "client_gone" }
+                Failure { status: 0, error: "", description: "", word: CLIENT_GONE }
             }
         }
     }

@@ -160,7 +160,9 @@ impl ProxyHttp for Gateway {
             Stage::Permitted(passage)
                 if passage.body_limit > 0 && ctx.bytes_in > passage.body_limit =>
             {
-                Error::e_explain(ErrorType::HTTPStatus(413), "the body is over its limit")
+                // The client's: over any other Pingora waits for an HTTP/2 upstream's answer.
+                let error = Error::explain(ErrorType::HTTPStatus(413), "the body is too long");
+                Err(error.into_down())
             }
             _ => Ok(()),
         }

@@ -31,6 +31,9 @@ pub(crate) struct Reporter {
 /// The word in the log for a request that ended in a panic.
 const PANICKED: &str = "server_error";
 
+/// The word in the log for a request whose client did not wait for its end.
+pub(crate) const CLIENT_GONE: &str = "client_gone";
+
 /// How far a request has come. There is no way from any stage but
 /// [`Stage::Permitted`] to an upstream.
 #[derive(Default)]
@@ -188,6 +191,8 @@ impl RequestContext {
             metrics.streams_cut.with_label_values(&[reason.as_str()]).inc();
         }
         let (route, decision, denied) = match &self.stage {
+            // Whoever leaves before there is all that is judged has asked nothing.
+            Stage::Unjudged if self.failure == CLIENT_GONE => (NO_ROUTE, "local", ""),
             Stage::Unjudged => (NO_ROUTE, "deny", "malformed_request"),
             Stage::Local(endpoint) => (*endpoint, "local", ""),
             Stage::Denied(denial) => {
@@ -199,6 +204,12 @@ impl RequestContext {
         let reason = match (cut, &silent) {
             (Some(cut), _) => cut.as_str(),
             (None, Some(silent)) => silent.word,
+            // Over HTTP/2 nobody else tells of it.
+            (None, None)
+                if denied.is_empty() && self.failure.is_empty() && self.status.is_none() =>
+            {
+                CLIENT_GONE
+            }
             (None, None) if denied.is_empty() => self.failure,
             (None, None) => denied,
         };

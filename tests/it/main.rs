@@ -24,6 +24,7 @@ mod grpc;
 mod h2;
 mod h2_ends;
 mod h2_streams;
+mod h2_uploads;
 mod harness;
 mod held;
 mod hostile;

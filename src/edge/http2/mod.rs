@@ -42,7 +42,8 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// already and that have not noticed yet. More is an attack.
 const MOST_AT_WORK: usize = 4 * STREAMS as usize;
 
-/// Malformed requests that a connection may send before it is closed.
+/// Malformed requests after which a connection takes no further streams; after twice as
+/// many it is closed.
 const MALFORMED: usize = 32;
 
 /// How long a connection without streams may take over its farewell.
@@ -153,7 +154,13 @@ impl Front<'_> {
                         Ok(stream) => stream,
                         Err(is_malformed) => {
                             malformed += usize::from(is_malformed);
-                            if malformed == MALFORMED {
+                            if malformed == MALFORMED && !is_ending {
+                                // What else runs here may be somebody else's, behind one proxy.
+                                connection.graceful_shutdown();
+                                is_ending = true;
+                                idle_until = Instant::now() + FAREWELL;
+                            }
+                            if malformed == 2 * MALFORMED {
                                 return None;
                             }
                             continue;

@@ -54,6 +54,8 @@ pub(super) struct Sending {
     body: Option<SendStream<Bytes>>,
     progress: Progress,
     interim: u8,
+    /// True once all of the request has come.
+    is_uploaded: bool,
     /// True if Pingora has just looked for a reset by itself.
     is_watched: bool,
 }
@@ -65,12 +67,27 @@ pub(super) struct Shared(Arc<Mutex<Sending>>);
 impl Shared {
     pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
         let progress = Progress::Nothing;
-        let sending = Sending { respond, body: None, progress, interim: 0, is_watched: false };
-        Shared(Arc::new(Mutex::new(sending)))
+        Shared(Arc::new(Mutex::new(Sending {
+            respond,
+            body: None,
+            progress,
+            interim: 0,
+            is_uploaded: false,
+            is_watched: false,
+        })))
     }
 
     pub(super) fn progress(&self) -> Progress {
         self.0.lock().progress
+    }
+
+    /// All of the request has come.
+    pub(super) fn uploaded(&self) {
+        self.0.lock().is_uploaded = true;
+    }
+
+    pub(super) fn is_uploaded(&self) -> bool {
+        self.0.lock().is_uploaded
     }
 
     /// Sends the head of the response.

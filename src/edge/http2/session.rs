@@ -105,6 +105,14 @@ fn unsent(unsent: Unsent) -> Box<Error> {
     }
 }
 
+impl Drop for Http2Session {
+    fn drop(&mut self) {
+        if self.is_read || self.upload.is_end_stream() {
+            self.sending.uploaded();
+        }
+    }
+}
+
 #[async_trait]
 impl Session for Http2Session {
     fn req_header(&self) -> &RequestHeader {
@@ -120,7 +128,8 @@ impl Session for Http2Session {
             return Ok(None);
         }
         let data = self.upload.data().await.transpose();
-        let data = data.or_err(ErrorType::ReadError, "while reading the client's body")?;
+        let data = data.or_err(ErrorType::ReadError, "while reading the client's body");
+        let data = data.map_err(Error::into_down)?;
         match &data {
             Some(data) => {
                 self.read += data.len();
@@ -251,8 +260,10 @@ impl Session for Http2Session {
         }
     }
 
+    /// Pingora passes on what it reads and what was kept; what is neither would stay here.
     fn is_body_done(&mut self) -> bool {
-        self.is_read || self.is_body_empty() || self.upload.is_end_stream()
+        let is_kept = !self.retry_buffer_truncated();
+        self.is_read || self.is_body_empty() || (self.upload.is_end_stream() && is_kept)
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -264,7 +275,9 @@ impl Session for Http2Session {
 
     fn is_body_empty(&mut self) -> bool {
         let length = self.request.headers.get(header::CONTENT_LENGTH);
-        self.read == 0 && (self.upload.is_end_stream() || length.is_some_and(|it| it == "0"))
+        // Trailers alone are no body, and no end of the stream before they are read.
+        let is_over = self.is_read || self.upload.is_end_stream();
+        self.read == 0 && (is_over || length.is_some_and(|it| it == "0"))
     }
 
     /// Reads on; after the end, waits until the client leaves.

@@ -194,7 +194,9 @@ impl Asked {
     }
 
     fn say(&self, sending: &Shared, reply: &Reply) -> Option<Code> {
-        // Whoever is still sending may stop (RFC 9113 section 8.1).
-        self.answer(sending, reply).then_some(Code::NO_ERROR)
+        // Whoever is still sending may stop (RFC 9113 section 8.1). To others that code would
+        // call an answer whole that did not get through.
+        let code = if sending.is_uploaded() { Code::CANCEL } else { Code::NO_ERROR };
+        self.answer(sending, reply).then_some(code)
     }
 }
