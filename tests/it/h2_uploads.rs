@@ -106,3 +106,31 @@ async fn who_leaves_in_the_middle_of_what_is_held_has_left() {
         );
     }
 }
+
+/// An HTTP/1.1 upstream takes what is as long as announced for a whole request.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_longer_than_announced_is_not_done() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let h2 = H2::plain(h.data()).await;
+    for (rest, is_good) in [(&b""[..], true), (b"c", false)] {
+        let mut ask = request("POST", "http://h/any/acme/x", Some(&token));
+        ask.headers_mut().insert("content-length", "2".parse().unwrap());
+        let before = h.upstream.count();
+        let (response, mut upload) = h2.begin(ask, false).await;
+        upload.send_data(Bytes::from_static(b"a"), false).unwrap();
+        upload.send_data(Bytes::from_static(b"b"), false).unwrap();
+        // By then the gateway has read both.
+        let other = h2.exchange(request("GET", "http://h/any/acme/y", Some(&token)), b"").await;
+        assert_eq!((other.status, h.upstream.count()), (200, before + 1));
+        upload.send_data(Bytes::copy_from_slice(rest), true).unwrap();
+        let answer = response.await;
+        if is_good {
+            assert_eq!(Whole::of(answer.unwrap()).await.status, 200);
+            assert_eq!(h.upstream.last().body, b"ab");
+        } else {
+            assert_eq!(answer.unwrap_err().reason(), Some(h2::Reason::PROTOCOL_ERROR));
+        }
+        assert_eq!(h.upstream.count(), before + 1 + usize::from(is_good));
+    }
+}

@@ -33,6 +33,13 @@ pub(super) struct Http2Session {
     upload: RecvStream,
     /// True once the upload's end, or its trailers, were met.
     is_read: bool,
+    /// The length that the head announced, and how much of it has come.
+    announced: Option<u64>,
+    arrived: u64,
+    /// What makes it as long as announced. An HTTP/1.1 upstream would take it for the end,
+    /// so it waits for the client's: what is malformed must not be done.
+    last: Option<Bytes>,
+    /// How much was passed on.
     read: usize,
     kept: Option<FixedBuffer>,
     sending: Shared,
@@ -50,10 +57,15 @@ impl Http2Session {
         sending: Shared,
         digest: Arc<Digest>,
     ) -> Self {
+        let announced = request.headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
         Http2Session {
             request,
             upload,
             is_read: false,
+            announced,
+            arrived: 0,
+            last: None,
             read: 0,
             kept: None,
             sending,
@@ -85,6 +97,14 @@ impl Http2Session {
         self.sending.head(header, end).or_err(ErrorType::WriteError, "while writing a head")?;
         self.written = Some(written);
         Ok(())
+    }
+
+    fn passed_on(&mut self, data: Bytes) -> Bytes {
+        self.read += data.len();
+        if let Some(kept) = &mut self.kept {
+            kept.write_to_buffer(&data);
+        }
+        data
     }
 
     async fn drain(&mut self) -> Result<()> {
@@ -124,24 +144,23 @@ impl Session for Http2Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        if self.is_read {
-            return Ok(None);
-        }
-        let data = self.upload.data().await.transpose();
-        let data = data.or_err(ErrorType::ReadError, "while reading the client's body");
-        let data = data.map_err(Error::into_down)?;
-        match &data {
-            Some(data) => {
-                self.read += data.len();
-                if let Some(kept) = &mut self.kept {
-                    kept.write_to_buffer(data);
-                }
-                let _ = self.upload.flow_control().release_capacity(data.len());
+        while !self.is_read {
+            let data = self.upload.data().await.transpose();
+            let data = data.or_err(ErrorType::ReadError, "while reading the client's body");
+            let Some(data) = data.map_err(Error::into_down)? else {
+                // Trailers may follow. Pingora has no way for them to any upstream.
+                self.is_read = true;
+                break;
+            };
+            let _ = self.upload.flow_control().release_capacity(data.len());
+            self.arrived += data.len() as u64;
+            if self.announced == Some(self.arrived) && !self.upload.is_end_stream() {
+                self.last.get_or_insert(data);
+                continue;
             }
-            // Trailers may follow. Pingora has no way for them to any upstream.
-            None => self.is_read = true,
+            return Ok(Some(self.passed_on(data)));
         }
-        Ok(data)
+        Ok(self.last.take().map(|last| self.passed_on(last)))
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -263,7 +282,8 @@ impl Session for Http2Session {
     /// Pingora passes on what it reads and what was kept; what is neither would stay here.
     fn is_body_done(&mut self) -> bool {
         let is_kept = !self.retry_buffer_truncated();
-        self.is_read || self.is_body_empty() || (self.upload.is_end_stream() && is_kept)
+        let has_ended = self.is_read || (self.upload.is_end_stream() && is_kept);
+        self.last.is_none() && (has_ended || self.is_body_empty())
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -274,10 +294,9 @@ impl Session for Http2Session {
     }
 
     fn is_body_empty(&mut self) -> bool {
-        let length = self.request.headers.get(header::CONTENT_LENGTH);
         // Trailers alone are no body, and no end of the stream before they are read.
         let is_over = self.is_read || self.upload.is_end_stream();
-        self.read == 0 && (is_over || length.is_some_and(|it| it == "0"))
+        self.arrived == 0 && (is_over || self.announced == Some(0))
     }
 
     /// Reads on; after the end, waits until the client leaves.
