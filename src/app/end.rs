@@ -75,6 +75,7 @@ impl Running {
     /// and is cut by what the next process revokes. To be followed by the end of the
     /// process, at once.
     pub async fn retire(mut self) -> Ended {
+        let plane = Arc::clone(&self.plane);
         let Some(heir) = self.heir.take() else {
             self.stop().await;
             return Ended::Drained;
@@ -97,7 +98,11 @@ impl Running {
         tokio::select! {
             biased;
             () = drained => Ended::Drained,
-            () = heir.gone() => Ended::Alone,
+            () = heir.gone() => {
+                // Before a word is said: whoever reads that may be slow.
+                plane.cut();
+                Ended::Alone
+            }
         }
     }
 
