@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::wire::{self, Message, SPOKEN};
@@ -100,6 +103,7 @@ impl Predecessor {
         if go && !done {
             // It may have lost the talk alone, and would go on by what it knows.
             self.end_it("it went without a word");
+            self.has_ended().await;
         }
         self.progress.send_modify(|it| it.gone = true);
         self.ended.lock().clear();
@@ -144,13 +148,37 @@ impl Predecessor {
         }
     }
 
+    /// Waits until it is no more, whoever ends it.
+    async fn has_ended(&self) {
+        if let Ok(process) = self.process.try_clone() {
+            let ended = spawn_blocking(move || {
+                let mut ends = [PollFd::new(&process, PollFlags::IN)];
+                while poll(&mut ends, None) == Err(Errno::INTR) {}
+                ends.iter().any(|end| !end.revents().is_empty())
+            });
+            if matches!(ended.await, Ok(true)) {
+                return;
+            }
+        }
+        // Who can't know gives no receipt.
+        std::future::pending().await
+    }
+
     fn end_it(&self, why: &str) {
-        // It may have ended: then there is nothing to do.
-        if pidfd_send_signal(&self.process, Signal::KILL).is_ok() {
-            tracing::error!(
+        match pidfd_send_signal(&self.process, Signal::KILL) {
+            Ok(()) => tracing::error!(
                 why,
                 "the process before was ended: it could have let pass what is revoked"
-            );
+            ),
+            // It has ended: then there is nothing to do.
+            Err(Errno::SRCH) => {}
+            Err(error) => {
+                tracing::error!(
+                    why, %error,
+                    "the process before can't be ended, and may let pass what is revoked: end it; \
+                     until then no change has a receipt"
+                );
+            }
         }
     }
 
