@@ -16,9 +16,10 @@ use tokio::sync::watch;
 
 use super::heir::Heir;
 use super::new::Predecessor;
+use crate::store::codec::{CodecError, Record, RecordId};
 use crate::store::{
-    Change, CommitError, Committed, Entry, Key, Observer, OpenError, Receipt, Revision, Status,
-    Store, StoreError,
+    Change, CommitError, Committed, Effect, Entry, Key, Observer, OpenError, Receipt, Revision,
+    Status, Store, StoreError,
 };
 
 /// Opens the store again.
@@ -66,6 +67,22 @@ impl Observer for Told {
         }
         ended
     }
+}
+
+/// Why a change of the next process could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutOfStep {
+    /// Revisions have no gaps.
+    #[error("this process knows of revision {known}, and is told of {next}")]
+    Gap {
+        /// What it knows of.
+        known: Revision,
+        /// What it is told of.
+        next: Revision,
+    },
+    /// A newer version wrote it.
+    #[error(transparent)]
+    Unreadable(#[from] CodecError),
 }
 
 const AWAY: &str = "another process is taking over; ask again in a moment";
@@ -153,13 +170,27 @@ impl LentStore {
     }
 
     /// Takes in a change of the next process. Gives how many live things it ended.
-    pub(super) fn follow(&self, change: &Committed) -> usize {
-        self.told.committed(change)
+    ///
+    /// # Errors
+    /// When that can't be known: one before it is missing, or a part of it means nothing
+    /// to this version. Then nothing was taken in, and nothing after it will be.
+    pub(super) fn follow(&self, change: &Committed) -> Result<usize, OutOfStep> {
+        let known = self.told.head.load(Ordering::Acquire);
+        if change.revision != known + 1 {
+            return Err(OutOfStep::Gap { known, next: change.revision });
+        }
+        for effect in &change.effects {
+            match effect {
+                Effect::Put(entry) => drop(Record::decode(entry)?),
+                Effect::Deleted(key) => drop(RecordId::decode(key)?),
+            }
+        }
+        Ok(self.told.committed(change))
     }
 
     fn elsewhere(&self) -> StoreError {
         let why = match &*self.at.lock() {
-            At::Lost(why) => why.clone(),
+            At::Overdue(why) | At::Lost(why) => why.clone(),
             _ => AWAY.to_owned(),
         };
         StoreError::Io(why)

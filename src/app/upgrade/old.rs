@@ -111,7 +111,7 @@ impl Running {
         match outcome {
             Ok((pid, in_step)) => {
                 self.lent.is_with(Arc::clone(&heir));
-                heir.say(Message::Go);
+                heir.go();
                 talking.succeeds();
                 heir.serves(child.keep());
                 if !in_step {
