@@ -42,7 +42,9 @@ enum At {
     Away,
     /// With the process that serves now.
     There(Arc<Heir>),
-    /// It did not come back.
+    /// It has not come back for long, and is still asked for.
+    Overdue(String),
+    /// It came back with what nobody here knows of: never again in this process.
     Lost(String),
 }
 
@@ -135,7 +137,8 @@ impl LentStore {
     /// What the engine said. If it holds what this process was not told of, it is lost
     /// for good: memory would be older than what was acknowledged.
     pub(in crate::app) fn take_back(&self) -> Result<(), String> {
-        let (At::Away, Some(reopen)) = (self.at.lock().clone(), &self.reopen) else {
+        let (At::Away | At::Overdue(_), Some(reopen)) = (self.at.lock().clone(), &self.reopen)
+        else {
             return Ok(());
         };
         let store = reopen().map_err(|error| error.to_string())?;
@@ -145,7 +148,7 @@ impl LentStore {
             let why = format!(
                 "the store is at revision {found}, and this process knows of {known}; restart it"
             );
-            self.give_up(why.clone());
+            *self.at.lock() = At::Lost(why.clone());
             return Err(why);
         }
         store.observe(Arc::clone(&self.told) as Arc<dyn Observer>);
@@ -154,9 +157,12 @@ impl LentStore {
         Ok(())
     }
 
-    /// Takes no more changes.
-    pub(super) fn give_up(&self, why: String) {
-        *self.at.lock() = At::Lost(why);
+    /// Says why it does not come back.
+    pub(super) fn is_overdue(&self, why: String) {
+        let mut at = self.at.lock();
+        if matches!(&*at, At::Away) {
+            *at = At::Overdue(why);
+        }
     }
 
     /// Whether asking for it again is of any use.
@@ -237,7 +243,7 @@ impl Store for LentStore {
             }
             At::Away => Err(CommitError::NotDone(AWAY.to_owned())),
             At::There(heir) => heir.commit(change).await,
-            At::Lost(why) => Err(CommitError::NotDone(why)),
+            At::Overdue(why) | At::Lost(why) => Err(CommitError::NotDone(why)),
         }
     }
 
@@ -254,7 +260,7 @@ impl Store for LentStore {
         match &*self.at.lock() {
             At::Here(store) => store.status(),
             At::Away | At::There(_) => Status { head, refusing: None },
-            At::Lost(why) => Status { head, refusing: Some(why.clone()) },
+            At::Overdue(why) | At::Lost(why) => Status { head, refusing: Some(why.clone()) },
         }
     }
 
