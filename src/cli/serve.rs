@@ -131,7 +131,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     }
     let before = Predecessor::from_env().context("the process that is to be followed")?;
     let handed = Handed { sockets, before };
-    // One write for all lines that wait; the log flushes by itself.
+    // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
     let started = start_with(config, means(Box::new(log)), handed).await;
     let mut running = started.map_err(start_error)?;
