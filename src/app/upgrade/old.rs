@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,9 +90,14 @@ impl Running {
         if let Some(why) = self.lent.why_not() {
             return Err(UpgradeError::Refused(why));
         }
-        if std::process::id() == 1 {
-            let why = "this is the first process of a container, which ends with it; replace the \
-                container instead";
+        // Whoever took over lost its parent, and nothing ended with that.
+        let is_first_here = self.before.is_none() && {
+            let first = std::fs::read_to_string("/proc/1/comm").ok();
+            ends_its_container(std::process::id(), parent_id(), first.as_deref())
+        };
+        if is_first_here {
+            let why = "this is the first process of a container, or was started by that, and \
+                the container ends with it; replace the container instead";
             return Err(UpgradeError::Refused(why.to_owned()));
         }
         let failed = UpgradeError::failed("the new process can't be talked to");
@@ -176,6 +182,14 @@ impl Running {
             None => Err(ended("before it could serve")),
         }
     }
+}
+
+/// Whether a container ends with a process: with its first one, called `first`, and with
+/// the one that an init such as tini waits for. What hides its first process is hardened
+/// by systemd.
+fn ends_its_container(own: u32, parent: u32, first: Option<&str>) -> bool {
+    let is_inits = |first: &str| parent == 1 && !["systemd", "init"].contains(&first.trim());
+    own == 1 || first.is_some_and(is_inits)
 }
 
 /// Waits until letting go of the store has ended: whoever gave up waiting for that has
@@ -317,6 +331,21 @@ mod tests {
         taking.await;
         assert!(letting_go.is_none());
         assert!(here.has_changed().unwrap() && *here.borrow_and_update(), "away, and here again");
+    }
+
+    #[test]
+    fn who_is_all_of_a_container_is_known() {
+        let cases = [
+            (1, 0, Some("portcullis\n"), true),
+            (7, 1, Some("docker-init\n"), true),
+            (7, 1, Some("tini\n"), true),
+            (7, 1, Some("systemd\n"), false),
+            (7, 1, None, false),
+            (7, 5, Some("tini\n"), false),
+        ];
+        for (own, parent, first, ends) in cases {
+            assert_eq!(ends_its_container(own, parent, first), ends, "{own} {parent} {first:?}");
+        }
     }
 
     /// A disk that hangs may come back, and with it the store.
