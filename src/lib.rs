@@ -149,7 +149,8 @@
 //!     well: `app::upgrade::lent`; `streams_live_on_until_they_are_revoked_or_drained`,
 //!     `whoever_drains_and_does_not_answer_is_ended_before_the_receipt`. A receipt for what
 //!     others changed waits for the same (`Store::settled`):
-//!     `a_repeated_receipt_waits_for_whoever_drains_as_the_first_does`.
+//!     `a_repeated_receipt_waits_for_whoever_drains_as_the_first_does`. What the old
+//!     process can't take in has none: `what_can_not_be_read_is_not_said_to_hold`.
 //!
 //! # Where the first plan was left, and why
 //!

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::background::keep;
 use super::ports::Closing;
 use super::start::Running;
+use super::upgrade::has_let_go;
 
 /// How long a connection may be silent once the door is shut. A request may be on
 /// its way on it, and is answered; then it is closed.
@@ -66,6 +67,7 @@ impl Running {
         self.drain(LAST_ORDERS).await;
         self.end_beside().await;
         // An upgrade may have been under way, and its process is gone.
+        has_let_go(&mut self.letting_go).await;
         let lent = Arc::clone(&self.lent);
         let _ = tokio::task::spawn_blocking(move || lent.take_back()).await;
         self.write_and_close().await;
@@ -75,6 +77,7 @@ impl Running {
     /// and is cut by what the next process revokes. To be followed by the end of the
     /// process, at once.
     pub async fn retire(mut self) -> Ended {
+        let plane = Arc::clone(&self.plane);
         let Some(heir) = self.heir.take() else {
             self.stop().await;
             return Ended::Drained;
@@ -97,7 +100,11 @@ impl Running {
         tokio::select! {
             biased;
             () = drained => Ended::Drained,
-            () = heir.gone() => Ended::Alone,
+            () = heir.gone() => {
+                // Before a word is said: whoever reads that may be slow.
+                plane.cut();
+                Ended::Alone
+            }
         }
     }
 

@@ -94,6 +94,8 @@ pub struct Running {
     pub(super) doors: Doors,
     pub(super) before: Option<Arc<Predecessor>>,
     pub(super) heir: Option<Arc<Heir>>,
+    /// While the store is being let go of for an upgrade.
+    pub(super) letting_go: Option<JoinHandle<()>>,
     pub(super) times: Times,
 }
 
@@ -270,6 +272,7 @@ pub async fn start_with(
         doors,
         before,
         heir: None,
+        letting_go: None,
         times: Times {
             delay: server.shutdown_delay,
             drain: server.drain_timeout,

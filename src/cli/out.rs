@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -21,6 +22,24 @@ pub(super) fn json(value: &impl Serialize) {
 /// What happened, what to do next.
 pub(super) fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// How long a note may take where something waits for it.
+const NOTED_WITHIN: Duration = Duration::from_millis(500);
+
+/// As [`note`], for a gateway that serves: a reader that is slow or stuck holds nothing
+/// up, and may miss it.
+pub(super) async fn note_in_passing(text: impl Display) {
+    let text = text.to_string();
+    let (written, is_written) = tokio::sync::oneshot::channel();
+    // Not of the runtime, which would wait for it at its end.
+    let noting = std::thread::Builder::new().name("note".to_owned()).spawn(move || {
+        note(text);
+        let _ = written.send(());
+    });
+    if noting.is_ok() {
+        let _ = tokio::time::timeout(NOTED_WITHIN, is_written).await;
+    }
 }
 
 /// Whether people look at standard error and want colours (no-color.org).

@@ -131,13 +131,13 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     }
     let before = Predecessor::from_env().context("the process that is to be followed")?;
     let handed = Handed { sockets, before };
-    // One write for all lines that wait; the log flushes by itself.
+    // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
     let started = start_with(config, means(Box::new(log)), handed).await;
     let mut running = started.map_err(start_error)?;
     notify::ready();
     let living = tokio::spawn(notify::lives());
-    out::note(card.words(&running));
+    out::note_in_passing(card.words(&running)).await;
     let mut orders = running.reload_orders();
     loop {
         tokio::select! {
@@ -172,15 +172,16 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     }
     drop(orders);
     notify::stopping();
-    out::note(
+    out::note_in_passing(
         "ending: not ready any more, waiting for requests in flight; a second signal ends at once",
-    );
+    )
+    .await;
     tokio::select! {
         () = running.stop() => {
-            out::note("ended; nothing was lost");
+            out::note_in_passing("ended; nothing was lost").await;
             Ok(DONE)
         }
-        () = signals.end() => Ok(at_once()),
+        () = signals.end() => Ok(at_once().await),
     }
 }
 
@@ -191,8 +192,9 @@ async fn by_signal(file: &Path, running: &Running, inventory: &mut Inventory) {
     notify::ready();
 }
 
-fn at_once() -> u8 {
-    out::note("ended at once: requests in flight were cut; what was acknowledged is on disk");
+async fn at_once() -> u8 {
+    let words = "ended at once: requests in flight were cut; what was acknowledged is on disk";
+    out::note_in_passing(words).await;
     FAILED
 }
 
@@ -254,7 +256,7 @@ async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) ->
         tokio::select! {
             ended = &mut retiring => break ended,
             asked = signals.next() => match asked {
-                Asked::End => return Ok(at_once()),
+                Asked::End => return Ok(at_once().await),
                 Asked::Reload => pass_on(),
                 Asked::Upgrade => tracing::warn!("this process only drains: ask the one that serves"),
             },
@@ -262,11 +264,12 @@ async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) ->
     };
     Ok(match ended {
         Ended::Drained => {
-            out::note("handed over and drained; nothing was lost");
+            out::note_in_passing("handed over and drained; nothing was lost").await;
             DONE
         }
         Ended::Alone => {
-            out::note("the process that took over is gone: what was still open is cut");
+            let words = "the process that took over is gone: what was still open is cut";
+            out::note_in_passing(words).await;
             FAILED
         }
     })

@@ -27,8 +27,11 @@ const SUSTAINED: Duration = Duration::from_secs(1);
 /// Shares are counted in these.
 const WHOLE: u32 = 1 << 16;
 const MOST: u32 = WHOLE / 16 * 15;
-/// By how much a probe that is late makes the share grow, and one in time shrink.
+/// By how much a probe that is late by the bound makes the share grow, and one in time
+/// shrink.
 const MORE: u32 = WHOLE / 8;
+/// How many times that one that is later by far makes it grow.
+const MOST_AT_ONCE: u32 = 7;
 const LESS: u32 = WHOLE / 64;
 
 /// One look at how late it is.
@@ -117,6 +120,7 @@ impl Lag {
         self.shown.set(sample.late.as_secs_f64());
         let before = self.share.load(Ordering::Relaxed);
         let share = if bound.is_zero() {
+            since.0 = None;
             0
         } else if sample.late < bound {
             since.0 = None;
@@ -124,7 +128,14 @@ impl Lag {
         } else {
             let since = *since.0.get_or_insert(sample.at);
             let lasts = sample.at.saturating_duration_since(since) >= SUSTAINED;
-            if lasts || before > 0 { before.saturating_add(MORE).min(MOST) } else { 0 }
+            if lasts || before > 0 {
+                // The later they are, the rarer probes are: each counts for as much.
+                let times = sample.late.as_millis() / bound.as_millis().max(1);
+                let times = u32::try_from(times).unwrap_or(u32::MAX).clamp(1, MOST_AT_ONCE);
+                before.saturating_add(MORE * times).min(MOST)
+            } else {
+                0
+            }
         };
         self.share.store(share, Ordering::Relaxed);
         match (before, share) {
@@ -206,6 +217,29 @@ mod tests {
         // From nothing it takes a second again.
         line.probes(1, 650, 600);
         assert_eq!(line.refused_of_a_thousand(), 0);
+    }
+
+    #[test]
+    fn the_later_it_is_the_more_a_look_refuses() {
+        for (late, refused) in [(999, 125), (1000, 250), (2600, 625), (60_000, 875)] {
+            let mut line = Line::new();
+            line.probes(1, 2000, late);
+            assert_eq!(line.refused_of_a_thousand(), 0);
+            line.probes(1, 1000, late);
+            assert_eq!(line.refused_of_a_thousand(), refused, "{late} ms");
+        }
+    }
+
+    #[test]
+    fn what_was_late_under_no_bound_does_not_count() {
+        let mut line = Line::new();
+        line.probes(1, 900, 850);
+        for bound in [Duration::ZERO, BOUND] {
+            line.at += Duration::from_secs(9);
+            let sample = Sample { at: line.at, late: Duration::from_secs(9) };
+            line.lag.learn(&mut line.late, sample, bound);
+            assert_eq!(line.refused_of_a_thousand(), 0, "{bound:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ const MOST_WAITING: usize = 8 << 20;
 const LINE_ROOM: usize = 4 << 10;
 const BATCH_ROOM: usize = 1 << 20;
 
+/// What a pipe takes whole (`PIPE_BUF`): during an upgrade two processes write to one.
+const PIECE: usize = 4096;
+
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -168,15 +171,27 @@ impl Waiting {
             let closed = lines.closed;
             drop(lines);
             // A reader that is gone is no reason to stop serving.
-            if output.write_all(&bytes).and_then(|()| output.flush()).is_err() {
-                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let piece;
+                (piece, rest) = rest.split_at_checked(piece_of(rest)).unwrap_or((rest, &[]));
+                if output.write_all(piece).and_then(|()| output.flush()).is_err() {
+                    let lines = piece.iter().filter(|byte| **byte == b'\n').count();
+                    lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+                }
             }
             if closed {
                 return;
             }
         }
     }
+}
+
+/// How long the first lines of `bytes` are that a pipe takes whole; one line at least.
+fn piece_of(bytes: &[u8]) -> usize {
+    let first = bytes.get(..PIECE).unwrap_or(bytes);
+    let end = memchr::memrchr(b'\n', first).or_else(|| memchr::memchr(b'\n', bytes));
+    end.map_or(bytes.len(), |end| end + 1)
 }
 
 #[cfg(test)]
@@ -195,6 +210,22 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn two_processes_can_share_a_pipe() {
+        let line = format!("{}\n", "x".repeat(299));
+        let mut batch = line.repeat(100);
+        batch.push_str(&format!("{}\n", "y".repeat(5000)));
+        batch.push_str(&line);
+        let (mut rest, mut sizes) = (batch.as_bytes(), Vec::new());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(piece_of(rest));
+            assert_eq!(piece.last(), Some(&b'\n'));
+            sizes.push(piece.len());
+            rest = after;
+        }
+        assert_eq!(sizes, [vec![3900; 7], vec![2700, 5001, 300]].concat());
     }
 
     #[test]

@@ -68,6 +68,16 @@ where
     Err(ChangeError::Contended.into())
 }
 
+/// Waits until what others changed holds wherever requests are judged: to be asked
+/// before a receipt of theirs is given again outside [`commit`].
+pub(super) async fn settled(ctx: &Context) -> Result<(), ChangeError> {
+    ctx.store.settled().await.map_err(|error| match error {
+        CommitError::Conflict => ChangeError::Contended,
+        CommitError::NotDone(why) => ChangeError::NotDone(why),
+        CommitError::Unknown(why) => ChangeError::Unknown(why),
+    })
+}
+
 /// What the trail keeps of a change.
 pub(super) struct Line<'a> {
     pub(super) actor: &'a Actor,

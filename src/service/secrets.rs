@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::Actor;
+use super::change::settled;
 use super::change_credential::{Changed, Next, UpdateError, change_credential};
 use super::context::Context;
 use super::revoke::{Receipt, keep_closed};
@@ -86,6 +87,8 @@ pub async fn retire_secret(
     generation: Generation,
 ) -> Result<Receipt, UpdateError> {
     if let Some(first) = retired_before(ctx, client, generation) {
+        // Whoever made it so may still be waiting for a receipt.
+        settled(ctx).await?;
         return Ok(first);
     }
     let step = |credential: &Credential, now: UnixTime| {

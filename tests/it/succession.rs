@@ -187,8 +187,47 @@ fn kid(token: &str) -> Value {
 /// says as much as any: nobody judges by what was before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_receipt_waits_for_whoever_drains_as_the_first_does() {
+    repeated_receipt_waits(Ends::Credential).await;
+}
+
+/// Nor while the secret counts there that it is about.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_repeated_receipt_of_a_secret_waits_for_whoever_drains() {
+    repeated_receipt_waits(Ends::Secret).await;
+}
+
+/// What a receipt is for.
+#[derive(Clone, Copy)]
+enum Ends {
+    Credential,
+    /// The first one, of two.
+    Secret,
+}
+
+impl Ends {
+    fn ask(self, http: &reqwest::Client, credential: &str, key: &str) -> reqwest::RequestBuilder {
+        let asked = match self {
+            Ends::Credential => {
+                http.post(format!("{credential}/revoke")).json(&json!({ "reason": "r" }))
+            }
+            Ends::Secret => http.delete(format!("{credential}/secrets/1")),
+        };
+        asked.bearer_auth(key)
+    }
+
+    fn is_seen(self, credential: &Value) -> bool {
+        match self {
+            Ends::Credential => credential["state"] == "revoked",
+            Ends::Secret => credential["secrets"][0]["retires_at"].is_string(),
+        }
+    }
+}
+
+async fn repeated_receipt_waits(what: Ends) {
     let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
     let (made, token) = gateway.mint().await;
+    let id = made["client_id"].as_str().unwrap().to_owned();
+    gateway.process.admin(&format!("/v1/credentials/{id}/secrets"), json!({})).await;
     let _stream = gateway.events(&token).await;
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
@@ -196,17 +235,13 @@ async fn a_repeated_receipt_waits_for_whoever_drains_as_the_first_does() {
     gateway.halt(old).await;
     let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
     gateway.process.http = http.clone();
-    let (key, id) = (gateway.process.key.clone(), made["client_id"].as_str().unwrap().to_owned());
+    let key = gateway.process.key.clone();
     let credential = format!("http://{}/v1/credentials/{id}", gateway.process.admin);
-    let revoke = {
-        let asked = http.post(format!("{credential}/revoke")).bearer_auth(&key);
-        asked.json(&json!({ "reason": "r" })).send()
-    };
-    let leaves = tokio::spawn(revoke);
+    let leaves = tokio::spawn(what.ask(&http, &credential, &key).send());
     let is_known = async {
         loop {
             let answer = http.get(&credential).bearer_auth(&key).send().await.unwrap();
-            if answer.json::<Value>().await.unwrap()["state"] == "revoked" {
+            if what.is_seen(&answer.json().await.unwrap()) {
                 return;
             }
             sleep(STEP).await;
@@ -214,12 +249,12 @@ async fn a_repeated_receipt_waits_for_whoever_drains_as_the_first_does() {
     };
     timeout(PATIENCE, is_known).await.expect("the revocation is on its way");
     leaves.abort();
-    let path = format!("/v1/credentials/{id}/revoke");
-    let again = gateway.process.admin(&path, json!({ "reason": "again" })).await;
-    assert!(again["revision"].is_u64(), "{again}");
+    let again = what.ask(&http, &credential, &key).send().await.unwrap();
     // What was stopped can't have taken it in, so it has been killed.
     let states = gateway.states(old);
     assert!(!states.contains(&'T'), "a receipt while the old process may judge: {states:?}");
+    let again: Value = again.json().await.unwrap();
+    assert!(again["revision"].is_u64(), "{again}");
     assert!(gateway.is_gone(old).await);
     assert_eq!(gateway.process.ask(&token).await, 401);
 }

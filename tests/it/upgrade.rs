@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
+use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use crate::process::{Process, program};
@@ -464,6 +465,31 @@ async fn whoever_drains_ends_with_the_process_that_took_over() {
     assert!(stream.is_closed().await);
     let said = gateway.process.stderr();
     assert!(said.contains("the process that took over is gone"), "{said}");
+}
+
+/// Nor does it wait for anybody who reads its last words.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_left_alone_cuts_before_it_speaks() {
+    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
+    let (_, token) = gateway.mint().await;
+    let at = gateway.process.folder.path().join("words");
+    assert!(Command::new("mkfifo").arg(&at).status().unwrap().success());
+    let words = pipe::OpenOptions::new().read_write(true).open_sender(&at).unwrap();
+    let script = format!("#!/bin/sh\nexec {} \"$@\" 2>{}\n", program(), at.display());
+    gateway.put(&script);
+    let first = gateway.pid;
+    gateway.upgrade().await;
+    assert!(gateway.is_gone(first).await);
+    let mut stream = gateway.events(&token).await;
+    gateway.upstream.wait_for_streams(1).await;
+    let old = gateway.pid;
+    gateway.upgrade().await;
+    // Full to the last byte, and nobody reads.
+    words.writable().await.unwrap();
+    while words.try_write(b"x").is_ok() {}
+    gateway.signal("-KILL", gateway.pid);
+    assert!(timeout(PATIENCE, stream.is_closed()).await.expect("it is cut"));
+    assert!(gateway.is_gone(old).await);
 }
 
 /// What stands still can't be told of a revocation: it is ended, and then there is a receipt.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,6 +31,7 @@ pub(in crate::app) struct Heir {
     answers: Mutex<HashMap<u64, oneshot::Sender<Result<Receipt, CommitError>>>>,
     next: AtomicU64,
     gone: watch::Sender<bool>,
+    has_gone_over: AtomicBool,
     writing: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
     listening: Mutex<Option<AbortHandle>>,
     /// Once it serves.
@@ -79,6 +80,7 @@ impl Heir {
             answers: Mutex::default(),
             next: AtomicU64::new(0),
             gone: watch::Sender::new(false),
+            has_gone_over: AtomicBool::new(false),
             writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
             listening: Mutex::default(),
             process: Mutex::default(),
@@ -100,7 +102,20 @@ impl Heir {
         loop {
             match wire::read(&mut from).await {
                 Ok(Some(Message::Committed(change))) => {
-                    let ended = lent.follow(&change);
+                    let ended = match lent.follow(&change) {
+                        Ok(ended) => ended,
+                        Err(error) if self.has_gone_over.load(Ordering::Acquire) => {
+                            // No word of it: nobody gets a receipt before this one is gone.
+                            tracing::error!(%error, "what the new process changed can't be followed");
+                            break;
+                        }
+                        // Nothing will drain here: this is behind the revision that comes
+                        // with `Ready`.
+                        Err(error) => {
+                            tracing::warn!(%error, "what the new process changed is not known here");
+                            0
+                        }
+                    };
                     // A key that was made there signs there as soon as this is said.
                     keys::refresh(&context);
                     self.say(Message::Applied { revision: change.revision, ended });
@@ -134,6 +149,12 @@ impl Heir {
         if let Some(writing) = self.writing.lock().take() {
             writing.abort();
         }
+    }
+
+    /// Tells it to serve: from now on whatever can't be followed ends this process.
+    pub(super) fn go(&self) {
+        self.has_gone_over.store(true, Ordering::Release);
+        self.say(Message::Go);
     }
 
     /// It serves now.
@@ -192,5 +213,104 @@ struct Gone<'a>(&'a watch::Sender<bool>);
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         self.0.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::TestWorld;
+    use crate::store::{Committed, Effect, Entry, Key, Observer, Store};
+
+    /// Follows from both ends: what the new process says, and what it hears.
+    struct Line {
+        world: TestWorld,
+        heir: Arc<Heir>,
+        lent: Arc<LentStore>,
+        heard: OwnedReadHalf,
+        to_old: UnboundedSender<Message>,
+        steps: UnboundedReceiver<Message>,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            let world = TestWorld::new();
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            let lent = Arc::new(LentStore::new(Arc::clone(&world.store) as _, None, None));
+            lent.observe(Arc::clone(&world.ctx.memory) as Arc<dyn Observer>);
+            lent.let_go();
+            let context = Arc::clone(&world.ctx);
+            let over = Heir::over(ours, Arc::clone(&lent), context, &Handle::current());
+            let (heir, steps) = over.unwrap();
+            let (heard, write) = tokio::net::UnixStream::from_std(theirs).unwrap().into_split();
+            let (to_old, said) = mpsc::unbounded_channel();
+            tokio::spawn(wire::write_all(write, said));
+            Line { world, heir, lent, heard, to_old, steps }
+        }
+
+        fn commits(&self, revision: u64, effects: Vec<Effect>) {
+            self.to_old.send(Message::Committed(Committed { revision, effects })).unwrap();
+        }
+
+        /// The next revision that is said to hold; `None` if the other side hears no more.
+        async fn applied(&mut self) -> Option<u64> {
+            tokio::select! {
+                () = self.heir.gone() => None,
+                said = wire::read(&mut self.heard) => match said.unwrap() {
+                    Some(Message::Applied { revision, .. }) => Some(revision),
+                    said => panic!("{said:?}"),
+                },
+            }
+        }
+    }
+
+    fn unreadable() -> Vec<[Effect; 1]> {
+        let key = Key(b"of a later version".to_vec());
+        let entry = Entry { key: key.clone(), value: b"{}".to_vec(), revision: 2 };
+        vec![[Effect::Put(entry)], [Effect::Deleted(key)]]
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_read_is_not_said_to_hold() {
+        for effects in unreadable() {
+            let mut line = Line::new();
+            line.heir.go();
+            assert!(matches!(wire::read(&mut line.heard).await, Ok(Some(Message::Go))));
+            line.commits(1, Vec::new());
+            assert_eq!(line.applied().await, Some(1));
+            line.commits(2, effects.to_vec());
+            assert_eq!(line.applied().await, None, "{effects:?}");
+            assert_eq!(line.world.ctx.memory.revision(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_gap_is_not_said_to_hold() {
+        let mut line = Line::new();
+        line.heir.go();
+        assert!(matches!(wire::read(&mut line.heard).await, Ok(Some(Message::Go))));
+        line.commits(1, Vec::new());
+        assert_eq!(line.applied().await, Some(1));
+        line.commits(3, Vec::new());
+        assert_eq!(line.applied().await, None);
+    }
+
+    /// The new process may start with such a change, but then nothing drains.
+    #[tokio::test]
+    async fn what_was_not_understood_before_the_end_is_remembered() {
+        for effects in unreadable() {
+            let mut line = Line::new();
+            line.commits(1, effects.to_vec());
+            assert_eq!(line.applied().await, Some(1));
+            line.to_old.send(Message::Ready { revision: 1 }).unwrap();
+            assert!(matches!(line.steps.recv().await, Some(Message::Ready { .. })));
+            assert_eq!(line.lent.status().head, 0, "behind what the new process has");
+            line.heir.go();
+            assert!(matches!(wire::read(&mut line.heard).await, Ok(Some(Message::Go))));
+            line.commits(2, Vec::new());
+            assert_eq!(line.applied().await, None, "nor anything after it");
+        }
     }
 }

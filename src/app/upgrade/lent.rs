@@ -16,9 +16,10 @@ use tokio::sync::watch;
 
 use super::heir::Heir;
 use super::new::Predecessor;
+use crate::store::codec::{CodecError, Record, RecordId};
 use crate::store::{
-    Change, CommitError, Committed, Entry, Key, Observer, OpenError, Receipt, Revision, Status,
-    Store, StoreError,
+    Change, CommitError, Committed, Effect, Entry, Key, Observer, OpenError, Receipt, Revision,
+    Status, Store, StoreError,
 };
 
 /// Opens the store again.
@@ -41,7 +42,9 @@ enum At {
     Away,
     /// With the process that serves now.
     There(Arc<Heir>),
-    /// It did not come back.
+    /// It has not come back for long, and is still asked for.
+    Overdue(String),
+    /// It came back with what nobody here knows of: never again in this process.
     Lost(String),
 }
 
@@ -66,6 +69,22 @@ impl Observer for Told {
         }
         ended
     }
+}
+
+/// Why a change of the next process could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutOfStep {
+    /// Revisions have no gaps.
+    #[error("this process knows of revision {known}, and is told of {next}")]
+    Gap {
+        /// What it knows of.
+        known: Revision,
+        /// What it is told of.
+        next: Revision,
+    },
+    /// A newer version wrote it.
+    #[error(transparent)]
+    Unreadable(#[from] CodecError),
 }
 
 const AWAY: &str = "another process is taking over; ask again in a moment";
@@ -118,7 +137,8 @@ impl LentStore {
     /// What the engine said. If it holds what this process was not told of, it is lost
     /// for good: memory would be older than what was acknowledged.
     pub(in crate::app) fn take_back(&self) -> Result<(), String> {
-        let (At::Away, Some(reopen)) = (self.at.lock().clone(), &self.reopen) else {
+        let (At::Away | At::Overdue(_), Some(reopen)) = (self.at.lock().clone(), &self.reopen)
+        else {
             return Ok(());
         };
         let store = reopen().map_err(|error| error.to_string())?;
@@ -128,7 +148,7 @@ impl LentStore {
             let why = format!(
                 "the store is at revision {found}, and this process knows of {known}; restart it"
             );
-            self.give_up(why.clone());
+            *self.at.lock() = At::Lost(why.clone());
             return Err(why);
         }
         store.observe(Arc::clone(&self.told) as Arc<dyn Observer>);
@@ -137,9 +157,12 @@ impl LentStore {
         Ok(())
     }
 
-    /// Takes no more changes.
-    pub(super) fn give_up(&self, why: String) {
-        *self.at.lock() = At::Lost(why);
+    /// Says why it does not come back.
+    pub(super) fn is_overdue(&self, why: String) {
+        let mut at = self.at.lock();
+        if matches!(&*at, At::Away) {
+            *at = At::Overdue(why);
+        }
     }
 
     /// Whether asking for it again is of any use.
@@ -153,13 +176,27 @@ impl LentStore {
     }
 
     /// Takes in a change of the next process. Gives how many live things it ended.
-    pub(super) fn follow(&self, change: &Committed) -> usize {
-        self.told.committed(change)
+    ///
+    /// # Errors
+    /// When that can't be known: one before it is missing, or a part of it means nothing
+    /// to this version. Then nothing was taken in, and nothing after it will be.
+    pub(super) fn follow(&self, change: &Committed) -> Result<usize, OutOfStep> {
+        let known = self.told.head.load(Ordering::Acquire);
+        if change.revision != known + 1 {
+            return Err(OutOfStep::Gap { known, next: change.revision });
+        }
+        for effect in &change.effects {
+            match effect {
+                Effect::Put(entry) => drop(Record::decode(entry)?),
+                Effect::Deleted(key) => drop(RecordId::decode(key)?),
+            }
+        }
+        Ok(self.told.committed(change))
     }
 
     fn elsewhere(&self) -> StoreError {
         let why = match &*self.at.lock() {
-            At::Lost(why) => why.clone(),
+            At::Overdue(why) | At::Lost(why) => why.clone(),
             _ => AWAY.to_owned(),
         };
         StoreError::Io(why)
@@ -206,7 +243,7 @@ impl Store for LentStore {
             }
             At::Away => Err(CommitError::NotDone(AWAY.to_owned())),
             At::There(heir) => heir.commit(change).await,
-            At::Lost(why) => Err(CommitError::NotDone(why)),
+            At::Overdue(why) | At::Lost(why) => Err(CommitError::NotDone(why)),
         }
     }
 
@@ -223,7 +260,7 @@ impl Store for LentStore {
         match &*self.at.lock() {
             At::Here(store) => store.status(),
             At::Away | At::There(_) => Status { head, refusing: None },
-            At::Lost(why) => Status { head, refusing: Some(why.clone()) },
+            At::Overdue(why) | At::Lost(why) => Status { head, refusing: Some(why.clone()) },
         }
     }
 

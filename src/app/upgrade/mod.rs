@@ -18,3 +18,4 @@ pub use old::{Successor, UpgradeError};
 
 pub(super) use heir::Heir;
 pub(super) use lent::{LentStore, Reopen};
+pub(super) use old::has_let_go;

@@ -5,16 +5,20 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 use super::wire::{self, Message, SPOKEN};
 use crate::app::aside::Aside;
@@ -24,10 +28,15 @@ use crate::store::{Change, CommitError, Committed, Receipt, Revision, Store};
 /// Says who started this process to take over, by its number.
 pub(super) const PREDECESSOR: &str = "PORTCULLIS_PREDECESSOR";
 
-/// How long the old process may take to take a change in. It does so in memory.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The old process may take ten of these to take a change in, together a second. It does
+/// so in memory.
+const WAIT: Duration = Duration::from_millis(100);
+const WAITS: u32 = 10;
 
-/// The same, and until it is gone if it does not.
+/// So often they are counted anew after one in which this process did not run.
+const STALLS: u32 = 3;
+
+/// As long as [`WAITS`], and until it is gone if it does not.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process that is to be followed.
@@ -100,6 +109,7 @@ impl Predecessor {
         if go && !done {
             // It may have lost the talk alone, and would go on by what it knows.
             self.end_it("it went without a word");
+            self.has_ended().await;
         }
         self.progress.send_modify(|it| it.gone = true);
         self.ended.lock().clear();
@@ -137,20 +147,43 @@ impl Predecessor {
                 _ => return,
             };
             let caught_up = progress.wait_for(|it| it.gone || it.applied >= late);
-            let is_late = timeout(PATIENCE, caught_up).await.is_err();
-            if is_late && self.progress.borrow().go {
+            if is_late(caught_up).await && self.progress.borrow().go {
                 return self.end_it("it did not take a change in");
             }
         }
     }
 
+    /// Waits until it is no more, whoever ends it.
+    async fn has_ended(&self) {
+        if let Ok(process) = self.process.try_clone() {
+            let ended = spawn_blocking(move || {
+                let mut ends = [PollFd::new(&process, PollFlags::IN)];
+                while poll(&mut ends, None) == Err(Errno::INTR) {}
+                ends.iter().any(|end| !end.revents().is_empty())
+            });
+            if matches!(ended.await, Ok(true)) {
+                return;
+            }
+        }
+        // Who can't know gives no receipt.
+        std::future::pending().await
+    }
+
     fn end_it(&self, why: &str) {
-        // It may have ended: then there is nothing to do.
-        if pidfd_send_signal(&self.process, Signal::KILL).is_ok() {
-            tracing::error!(
+        match pidfd_send_signal(&self.process, Signal::KILL) {
+            Ok(()) => tracing::error!(
                 why,
                 "the process before was ended: it could have let pass what is revoked"
-            );
+            ),
+            // It has ended: then there is nothing to do.
+            Err(Errno::SRCH) => {}
+            Err(error) => {
+                tracing::error!(
+                    why, %error,
+                    "the process before can't be ended, and may let pass what is revoked: end it; \
+                     until then no change has a receipt"
+                );
+            }
         }
     }
 
@@ -231,5 +264,44 @@ impl Predecessor {
                 this.say(Message::Answer { id, outcome });
             });
         }
+    }
+}
+
+/// Whether `caught_up` does not come in time. When both processes stood still, as in a
+/// frozen container, the old one gets its time after that.
+async fn is_late(caught_up: impl Future<Output: Sized>) -> bool {
+    let mut caught_up = pin!(caught_up);
+    let (mut waits, mut stalls) = (0, 0);
+    while waits < WAITS {
+        let begun = Instant::now();
+        if timeout(WAIT, &mut caught_up).await.is_ok() {
+            return false;
+        }
+        if begun.elapsed() > WAIT * 2 && stalls < STALLS {
+            (waits, stalls) = (0, stalls + 1);
+        } else {
+            waits += 1;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_ran_does_not_count() {
+        let thawed = async {
+            sleep(WAIT / 2).await;
+            advance(Duration::from_secs(60)).await;
+            sleep(WAIT * 3).await;
+        };
+        assert!(!is_late(thawed).await);
+        let begun = Instant::now();
+        assert!(is_late(std::future::pending::<()>()).await);
+        assert!(begun.elapsed() < LONG_PATIENCE);
     }
 }

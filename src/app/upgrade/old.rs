@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::heir::{Heir, Serving, Talking};
@@ -55,6 +56,8 @@ const FIRST: i32 = 3;
 /// The store is asked for again this often when another process seems to hold it.
 const ATTEMPTS: u32 = 60;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// And after so many attempts ever more seldom, until this.
+const SELDOM: Duration = Duration::from_secs(30);
 
 impl Running {
     /// Starts another process and hands it everything: sockets, store, and the word to
@@ -87,9 +90,14 @@ impl Running {
         if let Some(why) = self.lent.why_not() {
             return Err(UpgradeError::Refused(why));
         }
-        if std::process::id() == 1 {
-            let why = "this is the first process of a container, which ends with it; replace the \
-                container instead";
+        // Whoever took over lost its parent, and nothing ended with that.
+        let is_first_here = self.before.is_none() && {
+            let first = std::fs::read_to_string("/proc/1/comm").ok();
+            ends_its_container(std::process::id(), parent_id(), first.as_deref())
+        };
+        if is_first_here {
+            let why = "this is the first process of a container, or was started by that, and \
+                the container ends with it; replace the container instead";
             return Err(UpgradeError::Refused(why.to_owned()));
         }
         let failed = UpgradeError::failed("the new process can't be talked to");
@@ -111,7 +119,7 @@ impl Running {
         match outcome {
             Ok((pid, in_step)) => {
                 self.lent.is_with(Arc::clone(&heir));
-                heir.say(Message::Go);
+                heir.go();
                 talking.succeeds();
                 heir.serves(child.keep());
                 if !in_step {
@@ -127,7 +135,7 @@ impl Running {
                 // What it did say before it ended counts.
                 let _ = timeout(AGAIN_AFTER, heir.gone()).await;
                 drop(talking);
-                take_back(&self.lent).await;
+                take_back(&self.lent, &mut self.letting_go).await;
                 match (error, told) {
                     (UpgradeError::Failed(why), Some(status)) => {
                         Err(UpgradeError::Failed(format!("{why} ({status})")))
@@ -141,7 +149,7 @@ impl Running {
     /// Everything up to the point where it could serve. Gives its number, and whether
     /// this process knows all that is in the store.
     async fn talk(
-        &self,
+        &mut self,
         heir: &Heir,
         steps: &mut UnboundedReceiver<Message>,
         child: &mut Started,
@@ -163,7 +171,9 @@ impl Running {
         };
         keep(&self.context).await;
         let lent = Arc::clone(&self.lent);
-        let let_go = spawn_blocking(move || lent.let_go()).await;
+        let letting_go = self.letting_go.insert(spawn_blocking(move || lent.let_go()));
+        let let_go = letting_go.await;
+        self.letting_go = None;
         let_go.map_err(|error| UpgradeError::Failed(error.to_string()))?;
         heir.say(Message::Free);
         match steps.recv().await {
@@ -174,24 +184,59 @@ impl Running {
     }
 }
 
-/// Gets the store back, or says loudly that it did not come.
-async fn take_back(lent: &Arc<LentStore>) {
-    let mut why = String::new();
+/// Whether a container ends with a process: with its first one, called `first`, and with
+/// the one that an init such as tini waits for. What hides its first process is hardened
+/// by systemd.
+fn ends_its_container(own: u32, parent: u32, first: Option<&str>) -> bool {
+    let is_inits = |first: &str| parent == 1 && !["systemd", "init"].contains(&first.trim());
+    own == 1 || first.is_some_and(is_inits)
+}
+
+/// Waits until letting go of the store has ended: whoever gave up waiting for that has
+/// not stopped it.
+pub(in crate::app) async fn has_let_go(letting_go: &mut Option<JoinHandle<()>>) {
+    if let Some(begun) = letting_go {
+        let _ = begun.await;
+    }
+    *letting_go = None;
+}
+
+/// Gets the store back. What does not come for long is said loudly, and still asked for.
+async fn take_back(lent: &Arc<LentStore>, letting_go: &mut Option<JoinHandle<()>>) {
+    has_let_go(letting_go).await;
+    let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        let again = Arc::clone(lent);
-        match spawn_blocking(move || again.take_back()).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => why = error,
-            Err(error) => why = error.to_string(),
-        }
-        if lent.is_lost() {
-            break;
-        }
+        let Err(why) = try_to_take_back(lent).await else { return };
         tracing::warn!(why, "the store can't be taken back yet; changes are refused");
+        last = why;
         sleep(AGAIN_AFTER).await;
     }
-    tracing::error!(why, "the store did not come back; changes are refused until a restart");
-    lent.give_up(why);
+    tracing::error!(why = last, "the store does not come back; changes are refused until it does");
+    lent.is_overdue(last);
+    let lent = Arc::clone(lent);
+    tokio::spawn(async move {
+        let mut pause = AGAIN_AFTER;
+        while try_to_take_back(&lent).await.is_err() {
+            sleep(pause).await;
+            pause = (pause * 2).min(SELDOM);
+        }
+    });
+}
+
+/// An error if it is worth to try again.
+async fn try_to_take_back(lent: &Arc<LentStore>) -> Result<(), String> {
+    let again = Arc::clone(lent);
+    let taken = spawn_blocking(move || again.take_back()).await;
+    match taken.unwrap_or_else(|error| Err(error.to_string())) {
+        Err(why) if lent.is_lost() => {
+            tracing::error!(
+                why,
+                "the store did not come back; changes are refused until a restart"
+            );
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 fn spawn(to: &Successor, talk: OwnedFd, doors: &Doors) -> Result<Started, UpgradeError> {
@@ -255,5 +300,64 @@ impl Drop for Started {
         }
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::app::upgrade::Reopen;
+    use crate::store::MemoryStore;
+
+    /// The talk may have ended before the store was let go of, which goes on all the same.
+    #[tokio::test]
+    async fn a_store_is_taken_back_after_it_was_let_go_of() {
+        let reopen: Box<Reopen> = Box::new(|| Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>));
+        let lent = Arc::new(LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None));
+        let mut here = lent.here();
+        let (go_on, goes_on) = mpsc::channel();
+        let letting = Arc::clone(&lent);
+        let mut letting_go = Some(spawn_blocking(move || {
+            goes_on.recv().unwrap();
+            letting.let_go();
+        }));
+        let mut taking = Box::pin(take_back(&lent, &mut letting_go));
+        assert!((&mut taking).now_or_never().is_none());
+        go_on.send(()).unwrap();
+        taking.await;
+        assert!(letting_go.is_none());
+        assert!(here.has_changed().unwrap() && *here.borrow_and_update(), "away, and here again");
+    }
+
+    #[test]
+    fn who_is_all_of_a_container_is_known() {
+        let cases = [
+            (1, 0, Some("portcullis\n"), true),
+            (7, 1, Some("docker-init\n"), true),
+            (7, 1, Some("tini\n"), true),
+            (7, 1, Some("systemd\n"), false),
+            (7, 1, None, false),
+            (7, 5, Some("tini\n"), false),
+        ];
+        for (own, parent, first, ends) in cases {
+            assert_eq!(ends_its_container(own, parent, first), ends, "{own} {parent} {first:?}");
+        }
+    }
+
+    /// A disk that hangs may come back, and with it the store.
+    #[test]
+    fn a_store_that_is_overdue_is_still_taken_back() {
+        let reopen: Box<Reopen> = Box::new(|| Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>));
+        let lent = LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None);
+        lent.let_go();
+        lent.is_overdue("the disk hangs".to_owned());
+        assert_eq!(lent.status().refusing.as_deref(), Some("the disk hangs"));
+        assert!(!lent.is_lost());
+        assert_eq!(lent.take_back(), Ok(()));
+        assert_eq!(lent.status().refusing, None);
     }
 }
