@@ -62,7 +62,7 @@ pub(crate) fn query_value(query: Option<&str>, name: &str) -> QueryValue {
 }
 
 /// Whether some server might take `key` for the parameter with these letters.
-/// A key that can't be decoded might be anything.
+/// A key that can't be decoded, or holds a control character, might be anything.
 fn could_be(key: &str, wanted: &str) -> bool {
     let mut bytes = key.as_bytes();
     while let [first, rest @ ..] = bytes {
@@ -82,7 +82,11 @@ fn could_be(key: &str, wanted: &str) -> bool {
         name = decoded;
     }
     let Ok(name) = std::str::from_utf8(&name) else { return true };
-    let brackets = ['[', ']', '\0'];
+    // For some a name ends at a NUL, for others before whatever stands around it.
+    if name.contains(char::is_control) {
+        return true;
+    }
+    let brackets = ['[', ']'];
     let stem = name.trim_start_matches(brackets).split(brackets).next().unwrap_or_default();
     letters(name) == wanted || letters(stem) == wanted
 }
@@ -139,6 +143,8 @@ mod tests {
             "account_id=7&account%5Bid=8",
             "account_id=7&account_id[x][y]=8",
             "account_id=7&account_id%00x=8",
+            "account_id=7&account%5Bid%00account_id=8",
+            "account_id=7&%0daccount_id=8",
             "account_id=7&accountId=8",
             // What nobody can say the meaning of: ASP.NET decodes %u005f.
             "account_id=7&account%u005fid=8",
