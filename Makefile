@@ -180,13 +180,15 @@ npm-tools = { command -v npm >/dev/null || { \
 	echo "Installing node and npm: tests drive what is published there."; \
 	$(call apt-install,npm); }; }
 
-$(N8N_INSTALLED): $(N8N)/package-lock.json
-	@mkdir -p target
-	@$(npm-tools); \
-	echo "Installing n8n-nodes-abtasty from npm: a client that the tests drive through the gateway."; \
-	{ npm ci --prefix $(N8N) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
-	echo "n8n-nodes-abtasty could not be installed ($(LOG) says why)." >&2; \
+# $(1) is what a lock file is for, $(2) why it is wanted.
+npm-install = mkdir -p target; $(npm-tools); \
+	echo "Installing $(1) from npm: $(2)"; \
+	{ npm ci --prefix $(<D) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
+	echo "$(1) could not be installed ($(LOG) says why)." >&2; \
 	[ -z "$$CI" ]
+
+$(N8N_INSTALLED): $(N8N)/package-lock.json
+	@$(call npm-install,n8n-nodes-abtasty,a client that the tests drive through the gateway.)
 
 # Without it that one test is skipped, but not where CI is set.
 $(SCHEMATHESIS_INSTALLED): tests/clients/schemathesis/requirements.txt
@@ -200,36 +202,16 @@ $(SCHEMATHESIS_INSTALLED): tests/clients/schemathesis/requirements.txt
 	[ -z "$$CI" ]
 
 $(CONSOLE_INSTALLED): $(CONSOLE)/package-lock.json
-	@mkdir -p target
-	@$(npm-tools); \
-	echo "Installing playwright-core and axe-core from npm: a test plays the console with them."; \
-	{ npm ci --prefix $(CONSOLE) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
-	echo "playwright-core and axe-core could not be installed ($(LOG) says why)." >&2; \
-	[ -z "$$CI" ]
+	@$(call npm-install,playwright-core and axe-core,a test plays the console with them.)
 
 $(REDOCLY_INSTALLED): $(REDOCLY)/package-lock.json
-	@mkdir -p target
-	@$(npm-tools); \
-	echo "Installing redocly from npm: a test lints the description of the admin port with it."; \
-	{ npm ci --prefix $(REDOCLY) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
-	echo "redocly could not be installed ($(LOG) says why)." >&2; \
-	[ -z "$$CI" ]
+	@$(call npm-install,redocly,a test lints the description of the admin port with it.)
 
 $(OAUTH_INSTALLED): $(OAUTH)/package-lock.json
-	@mkdir -p target
-	@$(npm-tools); \
-	echo "Installing oauth4webapi and openid-client from npm: a test trades and revokes with them."; \
-	{ npm ci --prefix $(OAUTH) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
-	echo "oauth4webapi and openid-client could not be installed ($(LOG) says why)." >&2; \
-	[ -z "$$CI" ]
+	@$(call npm-install,oauth4webapi and openid-client,a test trades and revokes with them.)
 
 $(HTTP_INSTALLED): $(HTTP)/package-lock.json
-	@mkdir -p target
-	@$(npm-tools); \
-	echo "Installing undici and playwright-core from npm: clients for the conformance suites."; \
-	{ npm ci --prefix $(HTTP) --ignore-scripts --no-audit --no-fund && touch $@; } >>$(LOG) 2>&1 && exit 0; \
-	echo "undici and playwright-core could not be installed ($(LOG) says why)." >&2; \
-	[ -z "$$CI" ]
+	@$(call npm-install,undici and playwright-core,clients for the conformance suites.)
 
 # Only unpacked: installed, the package would start a Prometheus.
 promtool:

@@ -94,7 +94,7 @@ fn decisions(c: &mut Criterion, million: &RevocationSet, key: &Arc<SigningKey>, 
     let world = world(1_000, "campaign.list", key);
     let target = target(700);
     let token = UnverifiedToken::parse(text).unwrap();
-    let facts = facts(&target, Authorization::Bearer(token));
+    let facts = facts(&target, Authorization::of(token.as_str().as_bytes()));
     assert!(matches!(decide(&world, million, &facts, now()), Decision::Allow(_)));
     c.bench_function("decide/cached", |b| {
         b.iter(|| decide(&world, million, black_box(&facts), now()));

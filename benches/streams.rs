@@ -37,7 +37,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use held::{Front, Held, World, ends, path};
+use held::{Front, Held, STREAMS, World, ends, path};
 use raw::Raw;
 
 /// Of each kind.
@@ -94,22 +94,7 @@ async fn main() {
 async fn cuts() {
     let world = World::start().await;
     let victim = world.h.mint(&["reader"]).await;
-    for (kind, front) in [
-        ("ws-idle", Front::Plain),
-        ("ws-idle", Front::Tls),
-        ("ws-busy", Front::Plain),
-        ("ws-busy", Front::Tls),
-        ("events", Front::Plain),
-        ("events", Front::Tls),
-        ("events", Front::Http2),
-        ("grpc", Front::Http2),
-        ("download", Front::Plain),
-        ("download", Front::Tls),
-        ("download", Front::Http2),
-        ("upload", Front::Plain),
-        ("upload", Front::Tls),
-        ("upload", Front::Http2),
-    ] {
+    for &(kind, front) in STREAMS {
         let (mut from_call, mut from_receipt) = (Vec::new(), Vec::new());
         for nth in 0..CUTS {
             let token = world.h.trade(&victim).await;

@@ -45,9 +45,8 @@ pub(crate) struct Client {
     pub(crate) seat: Seat,
 }
 
-/// What becomes of a request.
-enum End<T> {
-    Served(T),
+/// What ends a request that is not served to its end.
+enum End {
     Cut(CutReason),
     Silence(Turn),
     /// The gateway stops, and has waited long enough.
@@ -109,16 +108,17 @@ pub(crate) async fn serve(
         session.set_connection_user_context(Some(Box::new(ticket)));
         // What ends otherwise is dropped, and with it the upstream's connection;
         // the client's comes home.
-        let end = tokio::select! {
+        let served = tokio::select! {
             biased;
-            reason = slot.wait() => End::Cut(reason),
-            () = seat.must_go() => End::Over,
-            reused = proxy.process_new_http(session, shutdown) => End::Served(reused),
+            reason = slot.wait() => Err(End::Cut(reason)),
+            () = seat.must_go() => Err(End::Over),
+            reused = proxy.process_new_http(session, shutdown) => Ok(reused),
             // After what winds it up.
-            turn = patience.wait(&mut alarm) => End::Silence(turn),
+            turn = patience.wait(&mut alarm) => Err(End::Silence(turn)),
         };
-        let End::Served(reused) = end else {
-            return Box::pin(break_off(end, home, &request_id)).await;
+        let reused = match served {
+            Ok(reused) => reused,
+            Err(end) => return Box::pin(break_off(end, home, &request_id)).await,
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
         stream = next;
@@ -139,10 +139,9 @@ async fn serve_http2(
 }
 
 /// The last word, past Pingora, which was dropped.
-async fn break_off<T>(end: End<T>, home: Home, request_id: &OnceLock<Arc<str>>) {
+async fn break_off(end: End, home: Home, request_id: &OnceLock<Arc<str>>) {
     let Some(wire) = home.returned() else { return };
     match end {
-        End::Served(_) => {}
         End::Cut(reason) => wire.hang_up(POLICY_VIOLATION, reason.as_str()).await,
         End::Over => wire.hang_up(GOING_AWAY, "the gateway stops").await,
         // Before any head: somebody said nothing in time.

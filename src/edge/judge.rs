@@ -84,7 +84,7 @@ impl Gateway {
             method: request.method.as_str(),
             host,
             target,
-            authorization: Authorization::unread(fields.map(|value| value.as_bytes())),
+            authorization: Authorization::from_values(fields.map(|value| value.as_bytes())),
             body,
         };
         decide(world, &self.context.memory.revoked, &facts, self.context.now())

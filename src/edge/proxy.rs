@@ -187,7 +187,7 @@ impl ProxyHttp for Gateway {
             ticket.wind_up(passage.upstream.patience, turn);
         }
         // What asks for another protocol in the middle of its body is not ours to help.
-        let upgrades = session.is_upgrade_req() && session.is_body_done();
+        let upgrades = is_whole && session.is_upgrade_req();
         let peer = passage.next_peer(upgrades);
         // A client that has yet to send its upload keeps itself waiting.
         let turn = if is_whole { Turn::Upstream } else { Turn::Client };

@@ -191,9 +191,9 @@ impl RequestContext {
             metrics.streams_cut.with_label_values(&[reason.as_str()]).inc();
         }
         let (route, decision, denied) = match &self.stage {
-            // Whoever leaves before there is all that is judged has asked nothing.
-            Stage::Unjudged if self.failure == CLIENT_GONE => (NO_ROUTE, "local", ""),
-            Stage::Unjudged => (NO_ROUTE, "deny", "malformed_request"),
+            // What is to be judged did not come, or could not be read.
+            Stage::Unjudged if self.failure.is_empty() => (NO_ROUTE, "deny", "malformed_request"),
+            Stage::Unjudged => (NO_ROUTE, "deny", self.failure),
             Stage::Local(endpoint) => (*endpoint, "local", ""),
             Stage::Denied(denial) => {
                 let route = denial.route.as_ref().map_or(NO_ROUTE, |route| route.name.as_str());

@@ -136,8 +136,7 @@ fn authenticate(
     let text = match request.authorization {
         Authorization::Missing => return Err(Denial::new(Reason::TokenMissing)),
         Authorization::Malformed => return Err(Denial::new(Reason::TokenMalformed)),
-        Authorization::Bearer(token) => token.as_str(),
-        Authorization::Unread(text) => text.as_str(),
+        Authorization::Bearer(text) => text.as_str(),
     };
     let told = |t: &VerifiedToken| format!("{} of client {}", t.jti(), t.client_id());
     // Only tokens of the right shape are ever in there, and it is the whole text that

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::fault::{Faults, FieldFault};
 use crate::domain::{ClientId, Credential, EntropyError, Grant, Jti, UnixTime};
 use crate::policy::{self, Body, Decision, RequestFacts, Step, Target};
-use crate::token::{Authorization, MintError, MintedToken, NewToken, UnverifiedToken, mint};
+use crate::token::{Authorization, MintError, MintedToken, NewToken, mint};
 
 /// A request to be judged, in the caller's own words.
 #[derive(Clone, Debug)]
@@ -87,13 +87,12 @@ pub fn explain(ctx: &Context, request: &ExplainRequest) -> Result<Explanation, E
     let minted;
     let authorization = match &request.bearer {
         Bearer::Nobody => Authorization::Missing,
-        Bearer::Token(text) if text.is_empty() => Authorization::Missing,
-        Bearer::Token(text) => read(text),
+        Bearer::Token(text) => Authorization::of(text.as_bytes()),
         Bearer::Client(client) => {
             let credential =
                 ctx.memory.directory.get(*client).ok_or(ExplainError::UnknownClient)?;
             minted = token_for(ctx, &credential, now)?;
-            read(minted.expose())
+            Authorization::of(minted.expose().as_bytes())
         }
     };
     let target = match Target::parse(raw.as_bytes(), host) {
@@ -111,10 +110,6 @@ pub fn explain(ctx: &Context, request: &ExplainRequest) -> Result<Explanation, E
         RequestFacts { method: &request.method, host, target, authorization, body: Body::Absent };
     let (steps, decision) = policy::explain(&ctx.world.load(), &ctx.memory.revoked, &facts, now);
     Ok(Explanation { steps, verdict: Verdict::Judged(decision) })
-}
-
-fn read(token: &str) -> Authorization<'_> {
-    UnverifiedToken::parse(token).map_or(Authorization::Malformed, Authorization::Bearer)
 }
 
 /// Longer than any method, in bytes.

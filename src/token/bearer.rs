@@ -16,11 +16,9 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub enum Authorization<'a> {
     /// There is none, or a `Bearer` without a token.
     Missing,
-    /// One header with one token of the right shape.
-    Bearer(UnverifiedToken<'a>),
-    /// One header with a text whose shape was not looked at yet: whoever knows the
-    /// text from before need not. [`UnverifiedToken::parse`] tells.
-    Unread(UnreadToken<'a>),
+    /// One header with one text. Whether it has the shape of a token was not looked at:
+    /// whoever knows the text from before need not. [`UnverifiedToken::parse`] tells.
+    Bearer(UnreadToken<'a>),
     /// Anything else.
     Malformed,
 }
@@ -29,15 +27,6 @@ impl<'a> Authorization<'a> {
     /// Reads the values of all Authorization headers of a request, as they came.
     /// The scheme is taken in any case, with one or more spaces after it.
     pub fn from_values(mut values: impl Iterator<Item = &'a [u8]>) -> Authorization<'a> {
-        match Self::unread(&mut values) {
-            Authorization::Unread(text) => UnverifiedToken::parse(text.as_str())
-                .map_or(Authorization::Malformed, Authorization::Bearer),
-            other => other,
-        }
-    }
-
-    /// The same, but for the shape of the token.
-    pub fn unread(mut values: impl Iterator<Item = &'a [u8]>) -> Authorization<'a> {
         let Some(value) = values.next() else {
             return Authorization::Missing;
         };
@@ -57,14 +46,22 @@ impl<'a> Authorization<'a> {
         }
         let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
         let text = rest.get(spaces..).unwrap_or_default();
+        if spaces == 0 && !text.is_empty() {
+            return Authorization::Malformed;
+        }
+        Self::of(text)
+    }
+
+    /// What a header with this text says.
+    pub fn of(text: &'a [u8]) -> Authorization<'a> {
         if text.is_empty() {
             return Authorization::Missing;
         }
-        if spaces == 0 || text.len() > MAX_TOKEN_BYTES {
+        if text.len() > MAX_TOKEN_BYTES {
             return Authorization::Malformed;
         }
         let text = std::str::from_utf8(text).map(UnreadToken);
-        text.map_or(Authorization::Malformed, Authorization::Unread)
+        text.map_or(Authorization::Malformed, Authorization::Bearer)
     }
 }
 
@@ -180,12 +177,14 @@ mod tests {
     fn read(values: &[&str]) -> &'static str {
         match Authorization::from_values(values.iter().map(|value| value.as_bytes())) {
             Authorization::Missing => "missing",
-            Authorization::Bearer(token) => {
-                assert_eq!(token.as_str(), TOKEN);
-                "bearer"
-            }
+            Authorization::Bearer(text) => match UnverifiedToken::parse(text.as_str()) {
+                Some(token) => {
+                    assert_eq!(token.as_str(), TOKEN);
+                    "bearer"
+                }
+                None => "malformed",
+            },
             Authorization::Malformed => "malformed",
-            Authorization::Unread(_) => "unread",
         }
     }
 

@@ -97,9 +97,10 @@ fn remove_dots(path: &str) -> String {
 /// A token has one spelling.
 pub(super) fn bearer(data: &[u8]) {
     let values: Vec<&[u8]> = data.split(|b| *b == b'\n').collect();
-    let Authorization::Bearer(token) = Authorization::from_values(values.iter().copied()) else {
+    let Authorization::Bearer(text) = Authorization::from_values(values.iter().copied()) else {
         return;
     };
+    let Some(token) = UnverifiedToken::parse(text.as_str()) else { return };
     assert_eq!(values.len(), 1, "one header, or none that counts");
     assert!(values[0].ends_with(token.as_str().as_bytes()));
     assert!(values[0][..6].eq_ignore_ascii_case(b"bearer"));

@@ -9,26 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::harness::{Harness, Minted};
-use crate::held::{Front, Held, World, close_of, ends, path, routes};
+use crate::held::{Front, Held, STREAMS, World, close_of, ends, path, routes};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-const STREAMS: &[(&str, Front)] = &[
-    ("ws-idle", Front::Plain),
-    ("ws-idle", Front::Tls),
-    ("ws-busy", Front::Plain),
-    ("ws-busy", Front::Tls),
-    ("events", Front::Plain),
-    ("events", Front::Tls),
-    ("events", Front::Http2),
-    ("download", Front::Plain),
-    ("download", Front::Tls),
-    ("download", Front::Http2),
-    ("upload", Front::Plain),
-    ("upload", Front::Tls),
-    ("upload", Front::Http2),
-    ("grpc", Front::Http2),
-];
 
 /// Opens every kind of stream for a victim and a neighbour, takes the victim's
 /// right away, and looks at both.

@@ -22,6 +22,24 @@ use crate::secure::{H2, Pki};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Every kind of stream, by each way in that has it.
+pub(crate) const STREAMS: &[(&str, Front)] = &[
+    ("ws-idle", Front::Plain),
+    ("ws-idle", Front::Tls),
+    ("ws-busy", Front::Plain),
+    ("ws-busy", Front::Tls),
+    ("events", Front::Plain),
+    ("events", Front::Tls),
+    ("events", Front::Http2),
+    ("download", Front::Plain),
+    ("download", Front::Tls),
+    ("download", Front::Http2),
+    ("upload", Front::Plain),
+    ("upload", Front::Tls),
+    ("upload", Front::Http2),
+    ("grpc", Front::Http2),
+];
+
 /// A route for streams that takes a right, and one to a gRPC upstream.
 pub(crate) fn routes(upstream: &Endless) -> String {
     let address = upstream.address;

@@ -67,6 +67,17 @@ impl Gateway {
         Gateway::with(upstream.address, upstream, server, &[("WATCHDOG_USEC", &every)]).await
     }
 
+    /// After an upgrade: also a token, its stream through the old process, and that one.
+    async fn draining() -> (Self, String, Raw, u32) {
+        let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
+        let (_, token) = gateway.mint().await;
+        let stream = gateway.events(&token).await;
+        gateway.upstream.wait_for_streams(1).await;
+        let old = gateway.pid;
+        gateway.upgrade().await;
+        (gateway, token, stream, old)
+    }
+
     /// In front of another legacy API.
     pub(crate) async fn over(address: SocketAddr, upstream: Upstream, server: &str) -> Self {
         Gateway::with(address, upstream, server, &[]).await
@@ -454,12 +465,7 @@ async fn streams_live_on_until_they_are_revoked_or_drained() {
 /// What drains hears no more of what is revoked, and ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_drains_ends_with_the_process_that_took_over() {
-    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
-    let (_, token) = gateway.mint().await;
-    let mut stream = gateway.events(&token).await;
-    gateway.upstream.wait_for_streams(1).await;
-    let old = gateway.pid;
-    gateway.upgrade().await;
+    let (gateway, _, mut stream, old) = Gateway::draining().await;
     gateway.signal("-KILL", gateway.pid);
     assert!(gateway.is_gone(old).await);
     assert!(stream.is_closed().await);
@@ -495,12 +501,7 @@ async fn whoever_is_left_alone_cuts_before_it_speaks() {
 /// What stands still can't be told of a revocation: it is ended, and then there is a receipt.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_drains_and_does_not_answer_is_ended_before_the_receipt() {
-    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
-    let (_, token) = gateway.mint().await;
-    let mut stream = gateway.events(&token).await;
-    gateway.upstream.wait_for_streams(1).await;
-    let old = gateway.pid;
-    gateway.upgrade().await;
+    let (mut gateway, token, mut stream, old) = Gateway::draining().await;
     gateway.halt(old).await;
     // The kept connections are with the old process.
     gateway.process.http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();

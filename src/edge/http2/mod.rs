@@ -14,7 +14,8 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use h2::server::Builder;
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
 use pingora::protocols::{self, Digest};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -92,6 +93,13 @@ pub(crate) async fn serve(
     }
 }
 
+/// Tells the client that no new streams are wanted (GOAWAY). Gives how long it has once
+/// there is none left.
+fn farewell(connection: &mut Connection<protocols::Stream, Bytes>) -> Instant {
+    connection.graceful_shutdown();
+    Instant::now() + FAREWELL
+}
+
 /// It ended as it should, or as the client made it.
 struct Over;
 
@@ -128,15 +136,13 @@ impl Front<'_> {
                         return None;
                     }
                     is_told = true;
-                    connection.graceful_shutdown();
+                    idle_until = farewell(&mut connection);
                     is_ending = true;
-                    idle_until = Instant::now() + FAREWELL;
                 }
                 _ = draining.wait_for(|ending| *ending), if !is_ending => {
                     // GOAWAY: streams under way end as they like, no new ones come.
-                    connection.graceful_shutdown();
+                    idle_until = farewell(&mut connection);
                     is_ending = true;
-                    idle_until = Instant::now() + FAREWELL;
                 }
                 accepted = connection.accept() => {
                     let (request, respond) = match accepted {
@@ -156,9 +162,8 @@ impl Front<'_> {
                             malformed += usize::from(is_malformed);
                             if malformed == MALFORMED && !is_ending {
                                 // What else runs here may be somebody else's, behind one proxy.
-                                connection.graceful_shutdown();
+                                idle_until = farewell(&mut connection);
                                 is_ending = true;
-                                idle_until = Instant::now() + FAREWELL;
                             }
                             if malformed == 2 * MALFORMED {
                                 return None;
@@ -185,9 +190,8 @@ impl Front<'_> {
                     if is_ending {
                         return Some(Over);
                     }
-                    connection.graceful_shutdown();
+                    idle_until = farewell(&mut connection);
                     is_ending = true;
-                    idle_until = Instant::now() + FAREWELL;
                 }
             }
         }

@@ -78,7 +78,9 @@ impl Ask {
             method: self.method,
             host,
             target: Target::parse(self.target.as_bytes(), host)?,
-            authorization: Authorization::unread(self.authorization.iter().map(String::as_bytes)),
+            authorization: Authorization::from_values(
+                self.authorization.iter().map(String::as_bytes),
+            ),
             body: match &self.body {
                 Held::Unread => Body::Unread,
                 Held::Absent => Body::Absent,

@@ -17,7 +17,9 @@ proptest! {
         let with_scheme = [b"Bearer ".as_slice(), &bytes].concat();
         for value in [bytes.as_slice(), &with_scheme] {
             let read = Authorization::from_values([value].into_iter());
-            if let Authorization::Bearer(token) = read {
+            if let Authorization::Bearer(text) = read
+                && let Some(token) = UnverifiedToken::parse(text.as_str())
+            {
                 prop_assert!(verify(token, &GOOD.1, &expectations(), at(IAT)).is_err());
             }
         }
