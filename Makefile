@@ -95,7 +95,7 @@ conformance: build-tools conformance-tools $(CONFORMANCE_INSTALLED) $(ENVOY_INST
 # finds lies in target/fuzz/found; `make fuzz-corpus` adds to tests/fuzz/corpus, which a
 # test replays, the fewest inputs that reach what the corpus did not.
 FUZZ := tests/fuzz
-FUZZ_TARGETS := path bearer token config body head
+FUZZ_TARGETS := path bearer token config body head chunks
 SECONDS ?= 600
 fuzz: build-tools fuzz-tools
 	@mkdir -p target/fuzz/found

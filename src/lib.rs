@@ -60,7 +60,9 @@
 //! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
 //!    dropping it closes the upstream's connection and gives back the client's,
 //!    which was only lent (`edge::loan`), for a last word: a 408, a 504, or the
-//!    close frame of a WebSocket where it fits (`edge::tunnel`). Of an HTTP/2 stream
+//!    close frame of a WebSocket where it fits (`edge::tunnel`). It is lent for one
+//!    request: Pingora gets no byte beyond its end (`edge::extent`), and no chunk that
+//!    could be read in two ways. Of an HTTP/2 stream
 //!    Pingora has a session of ours (`edge::http2::session`), which shares what writes:
 //!    the last word is an answer, a gRPC status, or the reset of just that stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
@@ -106,7 +108,9 @@
 //! 2. `policy` is pure. `tests/layering.rs`.
 //! 3. The upstream receives the bytes that were judged. `Permit::target`;
 //!    `the_upstream_receives_the_very_bytes_that_were_judged`, and nothing after them:
-//!    `an_upload_ends_once_whatever_ends_it`.
+//!    `an_upload_ends_once_whatever_ends_it`. A connection goes on where its request was
+//!    read to its end: `each_is_judged_and_answered_in_its_turn`, and nowhere else:
+//!    `nothing_comes_after_the_last_one`.
 //! 4. Deny is the default. `Result<_, Denial>` all the way; the oracle in
 //!    `policy::tests` agrees with `decide` by property.
 //! 5. The algorithm comes from our key, and `iss`, `aud`, `exp`, `typ` must be there

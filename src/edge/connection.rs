@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::head::{Head, HeadEnd, read_head};
 use super::headers::Origin;
 use super::http2;
-use super::loan::{Home, lend};
+use super::loan::{Home, Loan, lend};
 use super::patience::Turn;
 use super::proxy::Gateway;
 use super::reject::Reply;
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     shutdown: &ShutdownWatch,
 ) {
     let Client { arrival, wire, seat } = client;
-    let (mut stream, home) = lend(wire);
+    let (mut loan, home) = lend(wire);
     let mut persistent: Option<HttpPersistentSettings> = None;
     let (mut draining, mut alarm) = (gateway.leave.clone(), Alarm::default());
     // Over TLS it is for ALPN to say; later it is a request like any other.
@@ -72,26 +72,26 @@ pub(crate) async fn serve(
         let head = tokio::select! {
             biased;
             () = seat.must_go() => return,
-            head = read_head(&mut stream, &limits, may_be_http2, &mut draining, &mut alarm) => head,
+            head = read_head(&mut *loan, &limits, may_be_http2, &mut draining, &mut alarm) => head,
         };
         if !seat.works() {
             return;
         }
         may_be_http2 = false;
-        let head = match head {
-            Ok(Head::Http1(head)) => head,
+        let (head, stream) = match head {
+            Ok(Head::Http1 { head, beyond, extent }) => (head, loan.for_request(beyond, extent)),
             Ok(Head::Http2(read)) => {
-                let Some(wire) = home.take_back(stream) else { return };
+                let Some(wire) = home.take_back(loan) else { return };
                 let client = Client { arrival, wire, seat };
                 return Box::pin(serve_http2(gateway, proxy, client, read, shutdown)).await;
             }
             Err(HeadEnd::Gone) => return,
             // Boxed, as is all that comes at most once: idle connections have no use for it.
             Err(HeadEnd::TooSlow) => {
-                return Box::pin(refuse(gateway, home.take_back(stream), &arrival, None)).await;
+                return Box::pin(refuse(gateway, home.take_back(loan), &arrival, None)).await;
             }
             Err(HeadEnd::Refused(denial)) => {
-                let wire = home.take_back(stream);
+                let wire = home.take_back(loan);
                 return Box::pin(refuse(gateway, wire, &arrival, Some(denial))).await;
             }
         };
@@ -121,7 +121,8 @@ pub(crate) async fn serve(
             Err(end) => return Box::pin(break_off(end, home, &request_id)).await,
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
-        stream = next;
+        let Some(next) = Loan::after_request(next) else { return };
+        loan = next;
         persistent = settings;
     }
 }

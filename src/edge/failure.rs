@@ -2,6 +2,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::loan;
 use super::patience::Turn;
 use super::stage::CLIENT_GONE;
 
@@ -59,12 +60,14 @@ impl Failure {
                 word: "too_large",
             },
             // Connection fields that Pingora does not take; chunks that are none.
-            (etype, _) if !upstream && is_malformed(etype) => Failure {
-                status: 400,
-                error: "invalid_request",
-                description: "The request's Connection field or the framing of its body is malformed.",
-                word: "malformed_request",
-            },
+            (etype, _) if !upstream && (is_malformed(etype) || loan::is_malformed(error)) => {
+                Failure {
+                    status: 400,
+                    error: "invalid_request",
+                    description: "The request's Connection field or the framing of its body is malformed.",
+                    word: "malformed_request",
+                }
+            }
             (etype, _) if !upstream && has_left(etype) => {
                 Failure { status: 0, error: "", description: "", word: CLIENT_GONE }
             }

@@ -11,9 +11,13 @@ pub(super) fn is_target(target: &[u8]) -> bool {
         && (memchr(b'`', target).is_none() || in_query())
 }
 
-/// Whether a Content-Length is one whole number.
-pub(super) fn is_length(value: &[u8]) -> bool {
-    (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+/// The one whole number that a Content-Length has to be.
+pub(super) fn length_of(value: &[u8]) -> Option<u64> {
+    // Nineteen digits are a u64.
+    (1..=19).contains(&value.len()).then_some(())?;
+    value.iter().try_fold(0, |length: u64, byte| {
+        Some(length * 10 + u64::from(char::from(*byte).to_digit(10)?))
+    })
 }
 
 /// `uri-host [":" port]` (RFC 9110 section 7.2), without userinfo.

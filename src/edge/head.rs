@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memchr3};
-use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::grammar::{has_control, is_authority, is_length, is_target, is_tchar, is_token};
+use super::extent::Extent;
+use super::grammar::{has_control, is_authority, is_target, is_tchar, is_token, length_of};
 use crate::policy::{Denial, Reason, Target};
 
 /// How large a head may be and how long it may take.
@@ -49,8 +49,8 @@ pub(crate) enum HeadEnd {
 /// What a connection begins with.
 #[derive(Debug)]
 pub(crate) enum Head {
-    /// A head that was checked, and what was read beyond it.
-    Http1(BytesMut),
+    /// A head that was checked, what was read beyond it, and where its body ends.
+    Http1 { head: BytesMut, beyond: BytesMut, extent: Extent },
     /// The HTTP/2 preface, and what was read beyond it.
     Http2(BytesMut),
 }
@@ -64,8 +64,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
 /// A connection that is idle when `draining` turns true is gone. Where it
 /// `may_be_http2`, the preface of HTTP/2 is taken for a head.
-pub(crate) async fn read_head(
-    stream: &mut Stream,
+pub(crate) async fn read_head<R: AsyncRead + Unpin>(
+    stream: &mut R,
     limits: &HeadLimits,
     may_be_http2: bool,
     draining: &mut ShutdownWatch,
@@ -104,9 +104,11 @@ pub(crate) async fn read_head(
         }
         match find_end(&buffer, scanned) {
             End::At(end) => {
-                let head = buffer.get(..end).unwrap_or_default();
-                check(head, limits).map_err(HeadEnd::Refused)?;
-                return Ok(Head::Http1(buffer));
+                // Copied: to share the buffer costs more, and mostly there is nothing.
+                let beyond = BytesMut::from(buffer.get(end..).unwrap_or_default());
+                buffer.truncate(end);
+                let extent = check(&buffer, limits).map_err(HeadEnd::Refused)?;
+                return Ok(Head::Http1 { head: buffer, beyond, extent });
             }
             End::Bad(what) => return Err(HeadEnd::Refused(Denial::malformed(what))),
             End::NotYet => {
@@ -126,7 +128,10 @@ pub(crate) async fn read_head(
 
 /// Reads what there is. While there is nothing, no buffer waits for it: most
 /// connections are idle most of the time.
-async fn read_some(stream: &mut Stream, buffer: &mut BytesMut) -> std::io::Result<usize> {
+async fn read_some<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    buffer: &mut BytesMut,
+) -> std::io::Result<usize> {
     poll_fn(|context| {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut read = ReadBuf::uninit(&mut space);
@@ -152,7 +157,7 @@ pub fn examine_head(head: &[u8], header_bytes: usize, target_bytes: usize) -> Re
         header_timeout: Duration::ZERO,
         idle_timeout: Duration::ZERO,
     };
-    check(head.get(..end).unwrap_or_default(), &limits)
+    check(head.get(..end).unwrap_or_default(), &limits).map(drop)
 }
 
 /// Empty lines before a request line are skipped (RFC 9112 section 2.2).
@@ -195,8 +200,8 @@ fn find_end(buffer: &[u8], scanned: usize) -> End {
     End::NotYet
 }
 
-/// Whether a whole head has one reading.
-fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
+/// Whether a whole head has one reading; and where that says that the body ends.
+fn check(head: &[u8], limits: &HeadLimits) -> Result<Extent, Denial> {
     if head.len() > limits.header_bytes {
         return Err(Denial::new(Reason::HeadersTooLarge));
     }
@@ -211,13 +216,13 @@ fn check(head: &[u8], limits: &HeadLimits) -> Result<(), Denial> {
         seen.field(line)?;
         rest = more;
     }
-    seen.finish(version)?;
+    let extent = seen.finish(version)?;
     if !target.starts_with(b"/") {
         // Pingora would answer this one by itself, in its own words.
         let host = seen.host.and_then(|host| std::str::from_utf8(host).ok());
         Target::parse(target, host).map_err(|fault| Denial::malformed(fault.to_string()))?;
     }
-    Ok(())
+    Ok(extent)
 }
 
 /// The first line, without its end, and what comes after it.
@@ -277,6 +282,7 @@ struct Seen<'h> {
     hosts: usize,
     host: Option<&'h [u8]>,
     lengths: usize,
+    length: u64,
     codings: usize,
 }
 
@@ -319,9 +325,8 @@ impl<'h> Seen<'h> {
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            if !is_length(value) {
-                return Err(Denial::malformed("Content-Length is not one whole number"));
-            }
+            self.length = length_of(value)
+                .ok_or_else(|| Denial::malformed("Content-Length is not one whole number"))?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -331,7 +336,7 @@ impl<'h> Seen<'h> {
         Ok(())
     }
 
-    fn finish(&self, version: HttpVersion) -> Result<(), Denial> {
+    fn finish(&self, version: HttpVersion) -> Result<Extent, Denial> {
         let fault = match (self.hosts, self.lengths, self.codings) {
             (0, ..) => "there is no Host",
             (2.., ..) => "there is more than one Host",
@@ -339,7 +344,8 @@ impl<'h> Seen<'h> {
             (.., 2..) => "there is more than one Transfer-Encoding",
             (_, 1, 1) => "there are both Content-Length and Transfer-Encoding",
             (.., 1) if version == HttpVersion::V10 => "HTTP/1.0 has no Transfer-Encoding",
-            _ => return Ok(()),
+            (.., 1) => return Ok(Extent::CHUNKED),
+            _ => return Ok(Extent::Length(self.length)),
         };
         Err(Denial::malformed(fault))
     }

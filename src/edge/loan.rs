@@ -2,15 +2,18 @@
 //!
 //! Pingora owns what it serves, and drops it when its future is dropped. What it
 //! gets here gives the connection back to whoever lent it, so that a last word
-//! can be said. One check of an `Option` for each call is all that it costs.
+//! can be said. And it gets one request: what a client sends after its end waits
+//! for the next one, and chunks that are none come as an error.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use http::header;
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -24,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::extent::{Extent, Malformed};
 use super::wire::Wire;
 
 /// How long the end of a connection may take: the alert that ends TLS.
@@ -31,19 +35,22 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What Pingora gets.
 #[derive(Debug)]
-struct Loan {
+pub(crate) struct Loan {
     /// There as long as the loan is.
     wire: Option<Box<Wire>>,
     home: Option<oneshot::Sender<Box<Wire>>>,
+    /// What is left of the body of the request that it is lent for; none between two.
+    extent: Option<Extent>,
 }
 
 /// Where a connection comes back to.
 pub(crate) struct Home(oneshot::Receiver<Box<Wire>>);
 
 /// Lends a connection.
-pub(crate) fn lend(wire: Wire) -> (Stream, Home) {
+pub(crate) fn lend(wire: Wire) -> (Box<Loan>, Home) {
     let (home, back) = oneshot::channel();
-    (Box::new(Loan { wire: Some(Box::new(wire)), home: Some(home) }), Home(back))
+    let loan = Loan { wire: Some(Box::new(wire)), home: Some(home), extent: None };
+    (Box::new(loan), Home(back))
 }
 
 impl Home {
@@ -53,10 +60,16 @@ impl Home {
     }
 
     /// Ends a loan.
-    pub(crate) fn take_back(self, loan: Stream) -> Option<Wire> {
+    pub(crate) fn take_back(self, loan: Box<Loan>) -> Option<Wire> {
         drop(loan);
         self.returned()
     }
+}
+
+/// Whether what broke off did so since the body of the request is framed wrongly.
+pub(crate) fn is_malformed(error: &pingora::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<Error>();
+    cause.and_then(Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
 }
 
 /// To be called with each 101, before it is written.
@@ -81,6 +94,22 @@ impl Drop for Loan {
 }
 
 impl Loan {
+    /// Lent for one request: its head was read, and `beyond` it what may be its body.
+    pub(crate) fn for_request(mut self: Box<Self>, beyond: BytesMut, extent: Extent) -> Stream {
+        if let (Some(wire), false) = (&mut self.wire, beyond.is_empty()) {
+            wire.put_back(&beyond);
+        }
+        self.extent = Some(extent);
+        self
+    }
+
+    /// Between two requests, if the last one was read to its end: a connection that is
+    /// out of step does not go on.
+    pub(crate) fn after_request(stream: Stream) -> Option<Box<Loan>> {
+        let mut loan = stream.into_any().downcast::<Loan>().ok()?;
+        loan.extent.take().is_some_and(|extent| extent.is_over()).then_some(loan)
+    }
+
     fn wire(&mut self) -> Result<Pin<&mut Wire>> {
         self.wire.as_deref_mut().map(Pin::new).ok_or_else(|| Error::from(ErrorKind::NotConnected))
     }
@@ -102,8 +131,46 @@ impl AsyncRead for Loan {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        wire!(self).poll_read(cx, buf)
+        let Loan { wire: Some(wire), extent, .. } = self.get_mut() else {
+            return Poll::Ready(Err(Error::from(ErrorKind::NotConnected)));
+        };
+        match extent {
+            Some(extent) if !wire.is_tunnel() => poll_request(wire, extent, cx, buf),
+            _ => Pin::new(&mut **wire).poll_read(cx, buf),
+        }
     }
+}
+
+/// Reads a body up to its end. After it there is only the end of the connection to be
+/// read: whatever else comes is put back, and nobody is woken for it.
+fn poll_request(
+    wire: &mut Wire,
+    extent: &mut Extent,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<Result<()>> {
+    if !extent.is_over() {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut *wire).poll_read(cx, buf))?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        let own = extent.take(read).map_err(Error::other)?;
+        if own < read.len() {
+            wire.put_back(read.get(own..).unwrap_or_default());
+            buf.set_filled(before + own);
+        }
+        return Poll::Ready(Ok(()));
+    }
+    if wire.has_unread() {
+        return Poll::Pending;
+    }
+    let mut space = [MaybeUninit::uninit(); 1024];
+    let mut read = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(&mut *wire).poll_read(cx, &mut read))?;
+    if read.filled().is_empty() {
+        return Poll::Ready(Ok(()));
+    }
+    wire.put_back(read.filled());
+    Poll::Pending
 }
 
 impl AsyncWrite for Loan {

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod connection;
 mod crowd;
+mod extent;
 mod failure;
 mod grammar;
 mod grpc;
@@ -38,6 +39,7 @@ mod wire;
 
 pub use again::again;
 pub use body::{Held, Media, read_keys};
+pub use extent::{Malformed, end_of_chunks};
 pub use head::examine_head;
 pub use lag::{Probe, Sample, SystemProbe};
 pub use mount::{Caller, Endpoints, Mount};

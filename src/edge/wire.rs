@@ -106,6 +106,23 @@ impl Wire {
         self.unread = read;
     }
 
+    /// Puts back what was read last, before whatever was put back and not read again.
+    pub(super) fn put_back(&mut self, read: &[u8]) {
+        let mut unread = BytesMut::from(read);
+        unread.extend_from_slice(&self.unread);
+        self.unread = unread;
+    }
+
+    /// Whether something was put back that nobody has read again.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Whether it is no conversation in requests and answers any more.
+    pub(super) fn is_tunnel(&mut self) -> bool {
+        self.tunnel.is_some() || *self.becomes_tunnel.get_mut()
+    }
+
     /// A 101 to a WebSocket is what is written next.
     pub(crate) fn becomes_tunnel(&self) {
         self.becomes_tunnel.store(true, Ordering::Relaxed);

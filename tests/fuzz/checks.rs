@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 use portcullis::config;
 use portcullis::domain::UnixTime;
-use portcullis::edge::{Held, Media, examine_head, read_keys};
+use portcullis::edge::{Held, Media, end_of_chunks, examine_head, read_keys};
 use portcullis::policy::Target;
 use portcullis::token::{
     Algorithm, Authorization, Expectations, Keyring, SigningKey, UnverifiedToken, generate, verify,
@@ -199,6 +199,32 @@ pub(super) fn body(data: &[u8]) {
     let object = value.as_object().expect("an object");
     let seen: BTreeSet<String> = object.keys().cloned().collect();
     assert_eq!(keys, seen);
+}
+
+/// Chunks end where another decoder finds their end, however they come.
+pub(super) fn chunks(data: &[u8]) {
+    let Ok(end) = end_of_chunks(data) else { return };
+    for cut in [data.len() / 3, data.len() / 2] {
+        let earlier = end_of_chunks(&data[..cut]).expect("what begins well");
+        assert!(earlier.is_none() || earlier == end);
+    }
+    let Some(end) = end else { return };
+    assert_eq!(end_of_chunks(&data[..end]), Ok(Some(end)));
+    let mut rest = &data[..end];
+    loop {
+        let read = httparse::parse_chunk_size(rest).expect("another decoder takes it");
+        let httparse::Status::Complete((line, size)) = read else { panic!("a line has no end") };
+        rest = &rest[line..];
+        if size == 0 {
+            break;
+        }
+        let size = usize::try_from(size).expect("a size that fits");
+        assert_eq!(&rest[size..size + 2], b"\r\n");
+        rest = &rest[size + 2..];
+    }
+    let mut trailers = [httparse::EMPTY_HEADER; 4096];
+    let read = httparse::parse_headers(rest, &mut trailers).expect("another parser takes them");
+    assert!(matches!(read, httparse::Status::Complete((length, _)) if length == rest.len()));
 }
 
 /// Whatever head is accepted has one reading to another parser.

@@ -48,6 +48,11 @@ fn heads() {
     replay("head", checks::head);
 }
 
+#[test]
+fn chunked_bodies() {
+    replay("chunks", checks::chunks);
+}
+
 /// The checks can fail.
 #[test]
 fn normalisers_disagree_about_what_is_refused() {

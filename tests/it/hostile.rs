@@ -352,6 +352,19 @@ fn framings(t: &mut Table) {
         "0x2\r\nab\r\n0\r\n\r\n",
         "fffffffffffffffff\r\nab\r\n0\r\n\r\n",
         "2\r\nabc\r\n0\r\n\r\n",
+        " 2\r\nab\r\n0\r\n\r\n",
+        "2 \r\nab\r\n0\r\n\r\n",
+        "2\nab\r\n0\r\n\r\n",
+        "2\r\nab\n0\r\n\r\n",
+        "2\r\nab0\r\n\r\n",
+        "2;x\ny\r\nab\r\n0\r\n\r\n",
+        "2;\0\r\nab\r\n0\r\n\r\n",
+        "\r\n2\r\nab\r\n0\r\n\r\n",
+        "2\r\nab\r\n\r\n",
+        "2\r\nab\r\n0\r\nX-Portcullis-Scope : a\r\n\r\n",
+        "2\r\nab\r\n0\r\nGET /any/acme/smuggled HTTP/1.1\r\n\r\n",
+        "2\r\nab\r\n0\r\na: b\r\n folded\r\n\r\n",
+        "2\r\nab\r\n0\r\na: b\n\r\n",
     ] {
         t.framing(chunked, body, Refused(400));
     }

@@ -35,6 +35,7 @@ mod life;
 mod malformed;
 mod n8n;
 mod openapi;
+mod pipelining;
 mod ports;
 mod process;
 mod raw;

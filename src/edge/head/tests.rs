@@ -13,7 +13,7 @@ fn verdict(head: &str) -> Result<(), (Reason, Option<String>)> {
     match find_end(head.as_bytes(), 0) {
         End::At(end) => {
             assert_eq!(end, head.len(), "{head:?}");
-            check(head.as_bytes(), &LIMITS).map_err(|d| (d.reason, d.detail))
+            check(head.as_bytes(), &LIMITS).map(drop).map_err(|d| (d.reason, d.detail))
         }
         End::Bad(what) => Err((Reason::MalformedRequest, Some(what.into()))),
         End::NotYet => panic!("no end in {head:?}"),

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::{HeaderValue, Method};
 use pingora::http::RequestHeader;
 
-use crate::edge::grammar::{is_authority, is_length, is_target, is_tchar};
+use crate::edge::grammar::{is_authority, is_target, is_tchar, length_of};
 use crate::edge::head::{HeadLimits, MAX_FIELDS};
 use crate::policy::{Denial, Reason};
 
@@ -63,7 +63,7 @@ pub(crate) fn check(request: &RequestHeader, limits: &HeadLimits) -> Result<(), 
     let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (Some(_), Some(_)) => Err(Denial::malformed("there is more than one Content-Length")),
-        (Some(length), None) if !is_length(length.as_bytes()) => {
+        (Some(length), None) if length_of(length.as_bytes()).is_none() => {
             Err(Denial::malformed("Content-Length is not one whole number"))
         }
         _ => Ok(()),
