@@ -1,14 +1,22 @@
 //! What the gateway answers by itself: its own endpoints, and refusals.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
 use pingora::proxy::Session;
 
 use super::grpc;
 use super::judge::{ReadBody, read_body};
-use super::mount::{Caller, MAX_BODY};
+use super::mount::Caller;
 use super::proxy::Gateway;
 use super::reject::Reply;
 use super::stage::{RequestContext, Stage};
+use crate::api::oauth::MAX_BODY;
 use crate::policy::{Denial, Reason};
+
+/// How long the body of a request that is answered here may take to arrive.
+const ANSWERED: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Answers by the router of the gateway's own paths.
@@ -19,7 +27,12 @@ impl Gateway {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         ctx.stage = Stage::Local(endpoint);
-        let ReadBody::Whole(body) = read_body(session, MAX_BODY).await? else {
+        // Of whoever is about to be told that it is not the way, nothing is read.
+        let body = match session.req_header().method {
+            Method::POST => read_body(session, MAX_BODY, ANSWERED).await?,
+            _ => ReadBody::Whole(Bytes::new()),
+        };
+        let ReadBody::Whole(body) = body else {
             return self.deny(Denial::new(Reason::BodyTooLarge), session, ctx).await;
         };
         ctx.bytes_in = body.len() as u64;

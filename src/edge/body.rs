@@ -6,7 +6,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
 
 /// The longest body that is held to look at its keys, in bytes.
 pub(crate) const MAX_HELD: usize = 64 * 1024;
@@ -29,9 +29,11 @@ pub enum Held {
 /// What the fields of a request say of its body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Media {
-    /// JSON in UTF-8, uncoded; or nothing at all is said.
+    /// JSON in UTF-8, uncoded.
     Json,
-    /// JSON in another encoding, or two sayings.
+    /// Nothing at all is said.
+    Unsaid,
+    /// JSON in another encoding, two sayings, or one that goes no further than here.
     Unclear,
     /// Something else.
     Other,
@@ -43,9 +45,12 @@ impl Media {
         if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Media::Unclear;
         }
+        if is_nominated(fields) {
+            return Media::Unclear;
+        }
         let mut types = fields.get_all(CONTENT_TYPE).iter();
         let (Some(first), None) = (types.next(), types.next()) else {
-            return if fields.contains_key(CONTENT_TYPE) { Media::Unclear } else { Media::Json };
+            return if fields.contains_key(CONTENT_TYPE) { Media::Unclear } else { Media::Unsaid };
         };
         let Ok(text) = first.to_str() else { return Media::Unclear };
         let mut parts = text.split(';');
@@ -58,6 +63,17 @@ impl Media {
             (true, false) => Media::Unclear,
         }
     }
+}
+
+/// Whether `Connection` takes away what the fields say, before the upstream can read it.
+fn is_nominated(fields: &HeaderMap) -> bool {
+    let names =
+        fields.get_all(CONNECTION).iter().flat_map(|names| names.as_bytes().split(|b| *b == b','));
+    names.map(<[u8]>::trim_ascii).any(|name| {
+        [CONTENT_TYPE, CONTENT_ENCODING]
+            .iter()
+            .any(|said| name.eq_ignore_ascii_case(said.as_str().as_bytes()))
+    })
 }
 
 /// True for a parameter that names no other charset than UTF-8.
@@ -78,12 +94,16 @@ pub fn read_keys(body: &[u8], media: &Media) -> Held {
         Media::Unclear => Held::Ambiguous,
         _ if body.is_empty() => Held::Absent,
         Media::Other => Held::OtherMedia,
+        // Who takes what has no type for a form finds fields in it.
+        Media::Unsaid if body.contains(&b'=') => Held::OtherMedia,
         // All of it, not just what is looked at: a value that is skipped here is
         // read by somebody.
-        Media::Json => match std::str::from_utf8(body).map(serde_json::from_str::<Keys>) {
-            Ok(Ok(Keys(keys))) => Held::Keys(keys),
-            _ => Held::Ambiguous,
-        },
+        Media::Json | Media::Unsaid => {
+            match std::str::from_utf8(body).map(serde_json::from_str::<Keys>) {
+                Ok(Ok(Keys(keys))) => Held::Keys(keys),
+                _ => Held::Ambiguous,
+            }
+        }
     }
 }
 
@@ -208,7 +228,11 @@ mod tests {
         assert_eq!(read_keys(b"{\"\xff\":1}", &Media::Json), Held::Ambiguous);
         assert_eq!(read_keys(b"{\"status\":\"\xff\"}", &Media::Json), Held::Ambiguous);
         assert_eq!(read_keys(b"{}", &Media::Unclear), Held::Ambiguous);
-        assert_eq!(read_keys(br#"{"status":"&name=evil&"}"#, &Media::Other), Held::OtherMedia);
+        for media in [Media::Other, Media::Unsaid] {
+            assert_eq!(read_keys(br#"{"status":"&name=evil&"}"#, &media), Held::OtherMedia);
+        }
+        let plain = read_keys(br#"{"status":"pause"}"#, &Media::Unsaid);
+        assert_eq!(plain, Held::Keys(["status".to_owned()].into()));
     }
 
     #[test]
@@ -221,8 +245,13 @@ mod tests {
             Media::of(&map)
         };
         let typed = |value: &str| media(&[("content-type", value)]);
-        assert_eq!(media(&[]), Media::Json);
-        assert_eq!(media(&[("content-encoding", "identity")]), Media::Json);
+        assert_eq!(media(&[]), Media::Unsaid);
+        for nominated in ["content-type", "close, Content-Encoding", "x,CONTENT-TYPE ,y"] {
+            let fields = [("content-type", "application/json"), ("connection", nominated)];
+            assert_eq!(media(&fields), Media::Unclear, "{nominated}");
+        }
+        assert_eq!(media(&[("content-encoding", "identity")]), Media::Unsaid);
+        assert_eq!(typed("application/json"), Media::Json);
         for json in [
             "application/json",
             "Application/JSON; charset=\"UTF-8\"",

@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     shutdown: &ShutdownWatch,
 ) {
     let Client { arrival, wire, seat } = client;
-    let (mut loan, home) = lend(wire);
+    let (mut loan, home) = lend(wire, gateway.settings.load().head.idle_timeout);
     let mut persistent: Option<HttpPersistentSettings> = None;
     let (mut draining, mut alarm) = (gateway.leave.clone(), Alarm::default());
     // Over TLS it is for ALPN to say; later it is a request like any other.

@@ -50,8 +50,9 @@ impl Failure {
     }
 
     pub(super) fn of(error: &Error) -> Failure {
-        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
         let upstream = matches!(error.esource(), ErrorSource::Upstream);
+        let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
+            || (!upstream && loan::has_stalled(error));
         match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Failure {
                 status: 413,
@@ -68,7 +69,7 @@ impl Failure {
                     word: "malformed_request",
                 }
             }
-            (etype, _) if !upstream && has_left(etype) => {
+            (etype, _) if !upstream && !timed_out && has_left(etype) => {
                 Failure { status: 0, error: "", description: "", word: CLIENT_GONE }
             }
             (_, _) if timed_out && !upstream => Failure::STALLED,

@@ -222,7 +222,9 @@ fn announced_length(session: &Session) -> Option<u64> {
 
 /// Reads the body's keys, where they decide.
 async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Held> {
-    match read_body(session, MAX_HELD).await? {
+    // It stays in Pingora's retry buffer (64 KiB), to be forwarded.
+    session.downstream_session.enable_retry_buffering();
+    match read_body(session, MAX_HELD, HELD).await? {
         ReadBody::TooLong(read) => {
             ctx.held = Some(read);
             Ok(Held::TooLong)
@@ -232,18 +234,22 @@ async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Resul
 }
 
 /// How long a body that is held may take to arrive.
-const WHOLE_BODY: Duration = Duration::from_secs(30);
+const HELD: Duration = Duration::from_secs(30);
 
 /// A body, read as far as it may be held.
 pub(super) enum ReadBody {
-    /// All of it. It stays in Pingora's retry buffer (64 KiB) to be forwarded.
+    /// All of it.
     Whole(Bytes),
     /// This much was read and is in no buffer of Pingora's; more may follow.
     TooLong(Bytes),
 }
 
-/// Reads a body of up to `limit` bytes.
-pub(super) async fn read_body(session: &mut Session, limit: usize) -> pingora::Result<ReadBody> {
+/// Reads a body of up to `limit` bytes, which may take so long to come.
+pub(super) async fn read_body(
+    session: &mut Session,
+    limit: usize,
+    patience: Duration,
+) -> pingora::Result<ReadBody> {
     if announced_length(session).is_some_and(|length| length > limit as u64) {
         return Ok(ReadBody::TooLong(Bytes::new()));
     }
@@ -251,8 +257,7 @@ pub(super) async fn read_body(session: &mut Session, limit: usize) -> pingora::R
     if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         session.downstream_session.write_continue_response().await?;
     }
-    session.downstream_session.enable_retry_buffering();
-    let deadline = Instant::now() + WHOLE_BODY;
+    let deadline = Instant::now() + patience;
     let mut body = BytesMut::new();
     loop {
         // Pingora's own timeout is for each read: a byte a minute would pass it.

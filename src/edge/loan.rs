@@ -46,8 +46,10 @@ pub(crate) struct Loan {
 /// Where a connection comes back to.
 pub(crate) struct Home(oneshot::Receiver<Box<Wire>>);
 
-/// Lends a connection.
-pub(crate) fn lend(wire: Wire) -> (Box<Loan>, Home) {
+/// Lends a connection. Who takes nothing of what is sent for as long as `patience` is
+/// given up.
+pub(crate) fn lend(mut wire: Wire, patience: Duration) -> (Box<Loan>, Home) {
+    wire.give_up_after(patience);
     let (home, back) = oneshot::channel();
     let loan = Loan { wire: Some(Box::new(wire)), home: Some(home), extent: None };
     (Box::new(loan), Home(back))
@@ -68,8 +70,16 @@ impl Home {
 
 /// Whether what broke off did so since the body of the request is framed wrongly.
 pub(crate) fn is_malformed(error: &pingora::Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<Error>();
-    cause.and_then(Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
+    cause(error).and_then(Error::get_ref).is_some_and(|cause| cause.is::<Malformed>())
+}
+
+/// Whether it did so since nobody takes what is sent.
+pub(crate) fn has_stalled(error: &pingora::Error) -> bool {
+    cause(error).is_some_and(|cause| cause.kind() == ErrorKind::TimedOut)
+}
+
+fn cause(error: &pingora::Error) -> Option<&Error> {
+    error.root_cause().downcast_ref()
 }
 
 /// To be called with each 101, before it is written.

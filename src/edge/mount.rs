@@ -14,9 +14,6 @@ use tower::ServiceExt;
 use super::reject::Reply;
 use crate::api::oauth::{RefusalReason, TokenClient};
 
-/// The longest body that these endpoints take, in bytes.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
-
 /// Who asks, for the endpoints that care.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub IpAddr);

@@ -22,6 +22,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes pieces, or sends them after what was taken before. Says how much.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,

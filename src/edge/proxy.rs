@@ -187,7 +187,7 @@ impl ProxyHttp for Gateway {
             ticket.wind_up(passage.upstream.patience, turn);
         }
         // What asks for another protocol in the middle of its body is not ours to help.
-        let upgrades = is_whole && session.is_upgrade_req();
+        let upgrades = is_whole && asks_for_tunnel(session);
         let peer = passage.next_peer(upgrades);
         // A client that has yet to send its upload keeps itself waiting.
         let turn = if is_whole { Turn::Upstream } else { Turn::Client };
@@ -268,6 +268,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
+        if status == 101 && !asks_for_tunnel(session) {
+            let fault = "it switches to a protocol that nobody asked for";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
+        }
         if status >= 200 || status == 101 {
             ctx.status = Some(status);
             ctx.place = None;
@@ -307,9 +311,9 @@ impl ProxyHttp for Gateway {
         if end {
             ctx.bound_rest_of_upload(session.is_body_done());
         }
-        if let (true, Stage::Permitted(passage)) = (end, &mut ctx.stage) {
-            // Over before the client sees the end: whoever may have one request
-            // at a time may send the next.
+        if let (true, Stage::Permitted(passage)) = (end && session.is_body_done(), &mut ctx.stage) {
+            // Over before the client sees the end: whoever may have one request at a time
+            // may send the next. An upload that outlasts its answer is under way yet.
             passage.guard = None;
         }
         Ok(None)
@@ -379,4 +383,11 @@ impl ProxyHttp for Gateway {
     ) {
         // The context reports when it is dropped: also when it is cut or panics.
     }
+}
+
+/// Whether a request is one for a WebSocket: no other upgrade is passed on.
+fn asks_for_tunnel(session: &Session) -> bool {
+    let protocol = session.req_header().headers.get(header::UPGRADE);
+    session.is_upgrade_req()
+        && protocol.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -3,7 +3,9 @@
 //! It remembers what the last word on it may be: the close frame of a WebSocket
 //! tunnel fits only between two frames.
 
-use std::io::{IoSlice, Result};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{ErrorKind, IoSlice, Result};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -19,7 +21,7 @@ use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{SocketDigest, TcpKeepalive, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use super::outgoing::Outgoing;
@@ -46,6 +48,17 @@ enum Line {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Line {
+    /// Nothing more is sent, once it is closed.
+    fn forget(&self) {
+        let tcp = match self {
+            Line::Plain(tcp) => tcp,
+            Line::Tls(tls) => tls.get_ref().0,
+        };
+        let _ = tcp.set_zero_linger();
+    }
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -53,6 +66,10 @@ pub(crate) struct Wire {
     /// What was read, and is to be read again.
     unread: BytesMut,
     outgoing: Outgoing,
+    /// How long a reader may take nothing at all.
+    patience: Duration,
+    /// Runs while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// Set when a 101 is about to be written.
     becomes_tunnel: AtomicBool,
     tunnel: Option<Tunnel>,
@@ -87,6 +104,8 @@ impl Wire {
             line,
             unread: BytesMut::new(),
             outgoing: Outgoing::default(),
+            patience: Duration::MAX,
+            stalled: None,
             becomes_tunnel: AtomicBool::new(false),
             tunnel: None,
             id,
@@ -94,6 +113,12 @@ impl Wire {
             ssl: None,
             socket: Arc::new(socket),
         }
+    }
+
+    /// Who takes nothing for so long, whatever is sent, is given up: the connection ends
+    /// with an error. Of what Pingora writes it times bodies only, not heads and ends.
+    pub(crate) fn give_up_after(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// What ALPN agreed on.
@@ -159,11 +184,19 @@ impl Wire {
 
     /// What lies in our buffers and in the system's is not sent any more.
     fn reset(self) {
-        let tcp = match &self.line {
-            Line::Plain(tcp) => tcp,
-            Line::Tls(tls) => tls.get_ref().0,
-        };
-        let _ = tcp.set_zero_linger();
+        self.line.forget();
+    }
+
+    /// Whether a write is to go on waiting, of which `is_progress` says if anything went out.
+    fn waits(&mut self, cx: &mut Context<'_>, is_progress: bool) -> Poll<Result<Infallible>> {
+        if is_progress {
+            self.stalled = None;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        self.line.forget();
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 
     /// A few bytes of a frame's head are looked at; ordinary responses pay for
@@ -219,10 +252,16 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let Wire { line, outgoing, .. } = &mut *self;
+        let before = outgoing.len();
         let written = match line {
             Line::Plain(tcp) => outgoing.poll_write(tcp, cx, bufs),
             Line::Tls(tls) => outgoing.poll_write(tls, cx, bufs),
         };
+        if written.is_pending() {
+            let is_progress = self.outgoing.len() < before;
+            return self.waits(cx, is_progress).map_ok(|never| match never {});
+        }
+        self.stalled = None;
         self.wrote(&written, bufs);
         written
     }
@@ -233,10 +272,17 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Wire { line, outgoing, .. } = &mut *self;
-        match line {
+        let before = outgoing.len();
+        let flushed = match line {
             Line::Plain(tcp) => outgoing.poll_flush(tcp, cx),
             Line::Tls(tls) => outgoing.poll_flush(tls, cx),
+        };
+        if flushed.is_pending() {
+            let is_progress = self.outgoing.len() < before;
+            return self.waits(cx, is_progress).map_ok(|never| match never {});
         }
+        self.stalled = None;
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -8,6 +8,9 @@ use crate::domain::{AdminRole, Administrator, Credential};
 /// Names that no administrator may take, because they mean somebody else.
 pub(super) const RESERVED: [&str; 2] = ["command-line", "gateway"];
 
+/// Where clients ask from.
+pub(super) const DATA_PLANE: &str = "data plane";
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
@@ -32,7 +35,7 @@ impl Actor {
     /// administrator can have.
     pub fn client(credential: &Credential) -> Self {
         let name = format!("client {}", credential.client_id);
-        Actor { name: name.into(), role: AdminRole::Viewer, source: "data plane".into() }
+        Actor { name: name.into(), role: AdminRole::Viewer, source: DATA_PLANE.into() }
     }
 
     /// Somebody with a shell on the machine and the right to open the store.

@@ -39,6 +39,8 @@ pub struct Memory {
     pub request_rates: Rates,
     /// What each client has left of the token endpoint's rate.
     pub token_rates: Rates,
+    /// What each client has left of what it may revoke by itself.
+    pub revocation_rates: Rates,
     /// The first receipts of what was revoked.
     pub ledger: Ledger,
     /// Where revocations lie packed.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Harness, Minted};
 use crate::held::{Front, Held, STREAMS, World, close_of, ends, path, routes};
+use crate::raw::Raw;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,6 +83,28 @@ async fn a_credential_is_revoked() {
         post(world, &path, json!({ "reason": "leaked" })).await;
     })
     .await;
+}
+
+/// An upload whose answer is over is under way as much as any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_cut_that_outlasts_its_answer() {
+    let h = Harness::start().await;
+    let minted = h.mint(&["operator"]).await;
+    let token = h.trade(&minted).await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(format!(
+        "POST /any/acme/early HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    ))
+    .await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    raw.send("1\r\nb\r\n").await;
+    h.upstream.wait_for_streams(1).await;
+    let path = format!("/v1/credentials/{}/revoke", minted.client_id);
+    let (status, receipt) = h.admin("POST", &path, json!({ "reason": "leaked" })).await;
+    assert_eq!((status, &receipt["streams_closed"]), (200, &json!(1)));
+    h.upstream.wait_for_streams(0).await;
+    assert!(raw.is_closed().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::harness::Harness;
@@ -85,6 +85,35 @@ async fn who_does_not_read_is_given_up() {
         assert_eq!(line["reason"], "client_timeout", "{path}");
     }
     drop(held);
+}
+
+/// Refusals without a body, and what only a head says: nobody waits for ever for these to
+/// be read either.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_heads_is_given_up_too() {
+    let world = World::with(SHORT).await;
+    for line in ["HEAD /nowhere", "HEAD /public/x"] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(world.h.data()).await.unwrap();
+        let mut deaf = Raw::over(stream);
+        let heads = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(100);
+        // Until the gateway reads no more, and then hangs up.
+        let sent = async { while deaf.try_send(&heads).await {} };
+        timeout(PATIENCE, sent).await.expect("it is given up");
+    }
+    world.h.logged(|line| line["reason"] == "client_timeout").await;
+}
+
+/// Of whom the gateway answers by itself it reads no more than it needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_body_is_waited_for_where_none_is_wanted() {
+    let world = World::with(SHORT).await;
+    for (line, status) in [("GET /.well-known/jwks.json", 200), ("PUT /oauth2/token", 405)] {
+        let mut raw = Raw::connect(world.h.data()).await;
+        raw.send(format!("{line} HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n")).await;
+        assert_eq!(raw.answer().await.unwrap().status, status, "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,22 @@ async fn what_comes_with_the_request_goes_through_the_tunnel() {
     }
 }
 
+/// Nobody asked for another protocol: what the upstream says next would be taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_nobody_asked_for_goes_no_further() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    for more in ["", "Connection: upgrade\r\nUpgrade: h2c\r\n", "Upgrade: h2c, websocket\r\n"] {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(format!(
+            "GET /any/acme/raw-status-101 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+        ))
+        .await;
+        let head = raw.head().await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 502"), "{more}: {head}");
+    }
+}
+
 /// An upgrade that is refused is a request like any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_refused_an_upgrade_may_go_on() {

@@ -106,7 +106,7 @@ impl Refusal {
         let refusal = Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
-            "This client asks for tokens too often; see Retry-After, and use a token until it ends.",
+            "This client asks too often; see Retry-After, and use a token until it ends.",
         );
         let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         Refusal { retry_after: Some(seconds.max(1)), ..refusal }

@@ -36,8 +36,9 @@ pub use paths::resource_metadata;
 use paths::{Endpoint, Found, PathTable};
 use token::Outcomes;
 
-/// The longest body that is read. The data plane has its own limit before it.
-const MAX_BODY: usize = 64 * 1024;
+/// The longest body that these endpoints take, in bytes: a token is half of it at most.
+/// Whoever it is, knocks without having shown anything.
+pub(crate) const MAX_BODY: usize = 16 * 1024;
 
 /// Where the endpoints are; the other paths are given by the RFCs.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,8 @@
 //! A client ends one of its own tokens (RFC 7009).
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::HeaderValue;
@@ -8,8 +11,18 @@ use http::request::Parts;
 
 use super::error::Refusal;
 use super::{Desk, body, client, read};
+use crate::domain::Rate;
 use crate::service::{Actor, RevokeError, TokenRef, authenticate, revoke_token};
 use crate::token::{UnverifiedToken, verify};
+
+/// What a client may revoke: each is kept for good, in the audit trail.
+const RATE: Rate = Rate {
+    count: match NonZeroU32::new(600) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
+    },
+    per: Duration::from_secs(60),
+};
 
 impl Desk {
     /// `POST` to the revocation endpoint. What is no token that anybody would
@@ -30,6 +43,11 @@ impl Desk {
         if token.client_id() != caller.client_id {
             return Err(Refusal::ANOTHERS_TOKEN);
         }
+        self.context
+            .memory
+            .revocation_rates
+            .take(caller.client_id, RATE, self.context.now())
+            .map_err(Refusal::rate_limited)?;
         let actor = Actor::client(&caller);
         match revoke_token(&self.context, &actor, TokenRef::verified(&token), None).await {
             Ok(receipt) => {

@@ -82,7 +82,7 @@ pub(crate) async fn serve(
         proxy_digest: None,
         socket_digest: Some(Arc::clone(&wire.socket)),
     });
-    let (stream, home) = lend(wire);
+    let (stream, home) = lend(wire, gateway.settings.load().head.idle_timeout);
     let front = Front { gateway, proxy, arrival, seat, digest, shutdown };
     if let Some(Over) = front.drive(stream).await
         && let Some(wire) = home.returned()

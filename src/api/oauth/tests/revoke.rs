@@ -45,6 +45,20 @@ fn a_client_ends_its_own_token_and_no_other() {
 }
 
 #[test]
+fn nobody_fills_the_trail_with_tokens_of_its_own() {
+    let gateway = Gateway::new();
+    let (client, other) = (gateway.client(|_| {}), gateway.client(|_| {}));
+    let token = gateway.token(&client, "");
+    for _ in 0..600 {
+        assert_done(&revoke(&gateway, &client, &token));
+    }
+    let refused = revoke(&gateway, &client, &token);
+    refused.assert(429, "rate_limited");
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_done(&revoke(&gateway, &other, &gateway.token(&other, "")));
+}
+
+#[test]
 fn what_is_no_token_is_as_good_as_revoked() {
     let gateway = Gateway::new();
     let (client, other) = (gateway.client(|_| {}), gateway.client(|_| {}));
