@@ -69,11 +69,11 @@ pub(crate) fn know(
     source: Option<IpAddr>,
     key: Option<&str>,
 ) -> Result<Arc<Administrator>, ApiError> {
-    let now = shared.context.now();
-    if let Some(wait) = source.and_then(|source| shared.guard.check(source, now).err()) {
-        return Err(ApiError::slowed(wait));
-    }
     key.and_then(|key| authenticate_admin(&shared.context, key)).ok_or_else(|| {
+        let now = shared.context.now();
+        if let Some(wait) = source.and_then(|source| shared.guard.check(source, now).err()) {
+            return ApiError::slowed(wait);
+        }
         shared.count_wrong_key();
         if let Some(source) = source {
             shared.guard.failed(source, now);

@@ -62,6 +62,20 @@ impl<S: Send + Sync> FromRequest<S> for NoFields {
     }
 }
 
+/// Fields of which none is needed: no body is one without any.
+pub(crate) struct MayBeFields(pub(crate) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for MayBeFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if axum::body::HttpBody::is_end_stream(request.body()) {
+            return Ok(MayBeFields(Fields { left: BTreeMap::new(), faults: Vec::new() }));
+        }
+        Fields::from_request(request, state).await.map(MayBeFields)
+    }
+}
+
 impl Fields {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let Unique(left) = serde_json::from_slice(body).map_err(|error| {

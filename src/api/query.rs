@@ -65,10 +65,11 @@ impl Params {
         value
     }
 
-    /// How many items a page may have.
+    /// How many items a page may have: no more than 200, whoever asks for more.
     pub(crate) fn limit(&mut self) -> usize {
-        let fits = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
-        self.read("limit", "must be a whole number from 1 to 200", fits).unwrap_or(DEFAULT_LIMIT)
+        let fits = |text: &str| text.parse().ok().filter(|n| *n > 0);
+        let limit = self.read("limit", "must be a whole number, 1 or more", fits);
+        limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)
     }
 
     /// The place that `next_cursor` of the last page gave out for the same list.

@@ -106,16 +106,15 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     Some(if found.next().is_none() { value } else { "" })
 }
 
-/// True if the call changes nothing, or a page of our own made it: another
-/// site's page can send the cookie along, but not write these fields.
+/// True if the call changes nothing, or no other page made it.
 pub(crate) fn may_change(method: &Method, headers: &HeaderMap, uri: &Uri) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-        || same_origin(headers, uri).unwrap_or_else(|| fetch_site(headers) == Some("same-origin"))
+    matches!(*method, Method::GET | Method::HEAD) || is_own(headers, uri)
 }
 
-/// True unless a browser says that another site's page made the call: nobody
-/// is to be signed in by a stranger's page as somebody else.
-pub(crate) fn may_sign_in(headers: &HeaderMap, uri: &Uri) -> bool {
+/// True unless a browser says that another site's page made the call: it can send the
+/// cookie along, or sign somebody in as somebody else, but not write these fields. Who
+/// says nothing of the kind is no browser: those name the origin of every change.
+pub(crate) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     same_origin(headers, uri)
         .unwrap_or_else(|| matches!(fetch_site(headers), None | Some("same-origin")))
 }

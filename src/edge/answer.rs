@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header};
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
+use super::body::MAX_HELD;
 use super::grpc;
-use super::judge::{ReadBody, read_body};
+use super::judge::{ReadBody, announced_length, read_body};
 use super::mount::Caller;
 use super::proxy::Gateway;
 use super::reject::Reply;
@@ -67,6 +69,12 @@ impl Gateway {
     }
 }
 
+/// Whether there is a body on its way that is not worth a connection.
+fn has_small_body(session: &Session) -> bool {
+    announced_length(session).is_some_and(|length| length <= MAX_HELD as u64)
+        && !session.req_header().headers.contains_key(header::EXPECT)
+}
+
 /// Sends an answer of our own, as gRPC where that was asked for.
 pub(super) async fn send(
     reply: Reply,
@@ -79,6 +87,12 @@ pub(super) async fn send(
     }
     if grpc::media(session.req_header()).is_some() && !matches!(ctx.stage, Stage::Local(_)) {
         return grpc::refuse(session, &reply).await;
+    }
+    if has_small_body(session)
+        && let ServerSession::H1(connection) = session.downstream_session.as_mut()
+    {
+        // Read and left behind, rather than an end of the connection.
+        connection.set_close_on_response_before_downstream_finish(false);
     }
     ctx.bytes_out = reply.body.len() as u64;
     reply.send(session).await

@@ -215,7 +215,7 @@ fn end_of(token: &VerifiedToken, standing: &Standing, skew: Duration) -> UnixTim
     ends.into_iter().flatten().min().unwrap_or(UnixTime::MAX)
 }
 
-fn announced_length(session: &Session) -> Option<u64> {
+pub(super) fn announced_length(session: &Session) -> Option<u64> {
     let field = session.req_header().headers.get(header::CONTENT_LENGTH)?;
     field.to_str().ok()?.parse().ok()
 }

@@ -40,6 +40,7 @@ impl Mount {
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: http::Request<Bytes>, request_id: &str) -> Reply {
+        let is_head = request.method() == http::Method::HEAD;
         let failed =
             || Reply::error(500, "server_error", "The gateway failed to answer.", request_id);
         let response = match self.router.clone().oneshot(request.map(Body::from)).await {
@@ -51,7 +52,8 @@ impl Mount {
         let status = parts.status.as_u16();
         let mut fields: Vec<_> = Vec::with_capacity(parts.headers.len());
         for (name, value) in &parts.headers {
-            if name != http::header::CONTENT_LENGTH {
+            // Of HEAD the router has taken the body away; what it would be long is still said.
+            if is_head || name != http::header::CONTENT_LENGTH {
                 fields.push((name.clone(), value.clone()));
             }
         }

@@ -25,6 +25,7 @@ use super::settings::EdgeSettings;
 use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
 use super::tls;
 use super::trace::{RequestIds, client_request_id};
+use super::tunnel::asks_for_tunnel;
 use crate::policy::{Denial, Reason, Target};
 use crate::service::Context;
 
@@ -290,6 +291,10 @@ impl ProxyHttp for Gateway {
             session.set_read_timeout(None);
             loan::switches(session, response);
         }
+        if session.req_header().version == http::Version::HTTP_10 {
+            // It knows no chunks: the end of the connection is the end.
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
         if status != 101 {
             strip_hop_by_hop(response);
             if *self.stop.borrow() {
@@ -345,7 +350,14 @@ impl ProxyHttp for Gateway {
         }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = if failure.status == 413 {
-                Reply::denied(&Denial::new(Reason::BodyTooLarge), &ctx.request_id, "")
+                let denial = Denial::new(Reason::BodyTooLarge);
+                let reply = Reply::denied(&denial, &ctx.request_id, "");
+                if let Stage::Permitted(passage) = &ctx.stage {
+                    let route = Some(Arc::clone(passage.permit.route()));
+                    let principal = passage.permit.principal().cloned();
+                    ctx.stage = Stage::Denied(Denial { route, principal, ..denial });
+                }
+                reply
             } else {
                 Reply::error(failure.status, failure.error, failure.description, &ctx.request_id)
             };
@@ -383,11 +395,4 @@ impl ProxyHttp for Gateway {
     ) {
         // The context reports when it is dropped: also when it is cut or panics.
     }
-}
-
-/// Whether a request is one for a WebSocket: no other upgrade is passed on.
-fn asks_for_tunnel(session: &Session) -> bool {
-    let protocol = session.req_header().headers.get(header::UPGRADE);
-    session.is_upgrade_req()
-        && protocol.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -83,7 +83,8 @@ impl Reply {
         for (name, value) in &self.fields {
             head.headers.append(name.clone(), value.clone());
         }
-        if !matches!(self.status, 204 | 304) {
+        let is_said = head.headers.contains_key(CONTENT_LENGTH);
+        if !matches!(self.status, 204 | 304) && !is_said {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
         Ok(ResponseHeader::from(head))

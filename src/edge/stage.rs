@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::headers::Origin;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
+use super::trace::without_secrets;
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Meters, Metrics, NO_ROUTE};
@@ -257,7 +258,7 @@ impl RequestContext {
             request_id: &self.request_id,
             route,
             method,
-            path: self.path(),
+            path: &without_secrets(self.path()),
             status,
             decision,
             reason,

@@ -1,6 +1,7 @@
 //! Names by which a request is known: its id, and its place in a trace (W3C
 //! Trace Context). Written for every request, so nothing is formatted piece by piece.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +9,24 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
+
+/// A path as it may be written down: who puts a token or a secret into it has it on the way
+/// already, but not in the log.
+pub(crate) fn without_secrets(path: &str) -> Cow<'_, str> {
+    // All of them are longer than this.
+    const SHORTEST: usize = 48;
+    let is_secret = |segment: &&str| {
+        segment.len() >= SHORTEST
+            && (segment.starts_with("pcs1")
+                || segment.starts_with("pak1")
+                || (segment.starts_with("eyJ") && segment.matches('.').count() == 2))
+    };
+    if path.len() < SHORTEST || !path.split('/').any(|segment| is_secret(&segment)) {
+        return Cow::Borrowed(path);
+    }
+    let masked = path.split('/').map(|segment| if is_secret(&segment) { "***" } else { segment });
+    Cow::Owned(masked.collect::<Vec<_>>().join("/"))
+}
 
 /// Ids that tell requests apart: a random beginning for the process, then a count.
 pub(crate) struct RequestIds {

@@ -4,6 +4,9 @@
 //! Only lengths are read, of what was really written to the client. Payload is
 //! neither kept nor looked at, and nothing is changed.
 
+use http::header;
+use pingora::proxy::Session;
+
 const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 
 /// RFC 6455 section 7.4.1.
@@ -93,6 +96,13 @@ impl Tunnel {
         let length = u8::try_from(why.len() + 2).ok()?;
         Some([&[0x88, length][..], &code.to_be_bytes(), why].concat())
     }
+}
+
+/// Whether a request is one for a WebSocket: no other upgrade is passed on.
+pub(super) fn asks_for_tunnel(session: &Session) -> bool {
+    let protocol = session.req_header().headers.get(header::UPGRADE);
+    session.is_upgrade_req()
+        && protocol.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 #[cfg(test)]

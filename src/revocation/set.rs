@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::quality::RandomState;
@@ -53,6 +54,18 @@ impl RevocationSet {
             self.client_cut_offs.get(&token.client_id()).is_some_and(|cut| before(*cut))
                 || self.account_cut_offs.get(token.account()).is_some_and(|cut| before(*cut))
         }
+    }
+
+    /// The first second whose tokens no cut-off of theirs concerns: `iat` has no parts of
+    /// one, and what is issued after a cut-off in the same second is to live.
+    pub fn issued_from(&self, client: ClientId, account: &AccountId) -> Option<UnixTime> {
+        let cuts = [
+            self.client_cut_offs.get(&client).map(|cut| *cut),
+            self.account_cut_offs.get(account).map(|cut| *cut),
+        ];
+        let last = cuts.into_iter().flatten().max()?;
+        let second = UnixTime::from_secs(last.as_secs());
+        Some(if second < last { second.plus(Duration::from_secs(1)) } else { second })
     }
 
     /// Kills every token that a key signed. A world whose keys were swapped knows

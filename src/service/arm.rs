@@ -19,8 +19,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Until when a role is awake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The role.
-    pub role: RoleId,
+    /// The role; `None` if it is all of them.
+    pub role: Option<RoleId>,
     /// Until when; `None` if it sleeps.
     pub until: Option<UnixTime>,
     /// Of the commit that says so.
@@ -114,12 +114,13 @@ pub async fn arm(
         let mut next = credential.clone();
         next.armed.insert(role.clone(), until);
         let reason = window_text(&role, until);
-        Ok(Next::Changed(Box::new(next), (role, Some(until)), Some(reason)))
+        Ok(Next::Changed(Box::new(next), (Some(role), Some(until)), Some(reason)))
     };
     window(change_credential(ctx, actor, client, Action::RoleArmed, step).await?)
 }
 
-/// Puts an armed role of a credential to sleep, at once. Asleep it stays.
+/// Puts an armed role of a credential to sleep, at once, or all of them, if none is
+/// named. Asleep it stays.
 ///
 /// # Errors
 /// See [`UpdateError`].
@@ -127,15 +128,18 @@ pub async fn disarm(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,
-    role: &str,
+    role: Option<&str>,
 ) -> Result<Window, UpdateError> {
     let step = |credential: &Credential, _: UnixTime| {
-        let role = armable(ctx, credential, role)?;
+        let role = role.map(|role| armable(ctx, credential, role)).transpose()?;
         let mut next = credential.clone();
-        if next.armed.remove(&role).is_none() {
+        next.armed.retain(|armed, _| role.as_ref().is_some_and(|role| role != armed));
+        let gone = credential.armed.keys().filter(|armed| !next.armed.contains_key(*armed));
+        let gone: Vec<&str> = gone.map(RoleId::as_str).collect();
+        if gone.is_empty() {
             return Ok(Next::Same((role, None)));
         }
-        let reason = role.to_string();
+        let reason = gone.join(", ");
         Ok(Next::Changed(Box::new(next), (role, None), Some(reason)))
     };
     window(change_credential(ctx, actor, client, Action::RoleDisarmed, step).await?)
@@ -147,7 +151,7 @@ fn window_text(role: &RoleId, until: UnixTime) -> String {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the end of two calls that fail otherwise")]
-fn window(changed: Changed<(RoleId, Option<UnixTime>)>) -> Result<Window, UpdateError> {
+fn window(changed: Changed<(Option<RoleId>, Option<UnixTime>)>) -> Result<Window, UpdateError> {
     let Changed { answer: (role, until), revision, ended, .. } = changed;
     Ok(Window { role, until, revision, streams_closed: ended })
 }

@@ -93,7 +93,10 @@ pub fn mint_token(
         Lifetime::Longest => longest,
         Lifetime::Seconds(seconds) => Duration::from_secs(seconds).min(longest),
     };
-    let issued_at = UnixTime::from_secs(ctx.now().as_secs());
+    let now = UnixTime::from_secs(ctx.now().as_secs());
+    let revoked = &ctx.memory.revoked;
+    let from = revoked.issued_from(credential.client_id, &credential.account);
+    let issued_at = from.map_or(now, |from| now.max(from));
     let expires_at = end_of(credential, generation, issued_at.plus(life));
     let expires_in = expires_at.as_secs() - issued_at.as_secs();
     if expires_in < 1 {

@@ -194,8 +194,23 @@ async fn a_cut_off_moves_forward_only() {
     let same = CutOffSubject::Client(issued.credential.client_id);
     let now = cut_off(&restarted.ctx, &cli(), same, start(), None).await.unwrap();
     assert!(!now.repeated && is_dead(&restarted, &old));
-    let future = cut_off(&world.ctx, &cli(), account(), at(101), None).await;
+    let future = cut_off(&world.ctx, &cli(), account(), at(131), None).await;
     assert!(matches!(future, Err(RevokeError::Invalid(_))));
+    // Whose clock is fast means now; what comes after it lives.
+    restarted.clock.advance(Duration::from_millis(100_300));
+    let (_, last) = verified(&restarted, &issued);
+    let fast = cut_off(&restarted.ctx, &cli(), account(), at(110), None).await.unwrap();
+    assert!(!fast.repeated && is_dead(&restarted, &last));
+    let credential = restarted.ctx.memory.directory.get(issued.credential.client_id).unwrap();
+    let generation = credential.secrets[0].generation;
+    let minted = mint_token(&restarted.ctx, &credential, generation, None, Lifetime::Usual);
+    let snapshot = restarted.ctx.world.load();
+    let minted = minted.unwrap().token;
+    let next = UnverifiedToken::parse(minted.expose()).unwrap();
+    let now = restarted.ctx.now();
+    let next = verify(next, snapshot.keys(), snapshot.expectations(), now).unwrap();
+    assert_eq!(next.issued_at(), at(101));
+    assert!(!is_dead(&restarted, &next));
     let nobody = CutOffSubject::Account(AccountId::new("nobody").unwrap());
     let nobody = cut_off(&world.ctx, &cli(), nobody, at(1), None).await;
     assert!(matches!(nobody, Err(RevokeError::Unknown(_))));

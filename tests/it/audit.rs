@@ -173,13 +173,12 @@ async fn administrators_by_command() {
     // Wrong keys slow this address down; metrics count them.
     let url = format!("http://{}/v1/me", gateway.running().admin);
     let mut statuses = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..101 {
         let sent = gateway.http.get(&url).bearer_auth("pak1wrong").send().await.unwrap();
         statuses.push(sent.status().as_u16());
     }
-    assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
-    assert!(gateway.metrics().await.contains("portcullis_admin_auth_failures_total 5"));
-    gateway.clock.advance(Duration::from_secs(1));
+    assert!(statuses[..100].iter().all(|status| *status == 401) && statuses[100] == 429);
+    assert!(gateway.metrics().await.contains("portcullis_admin_auth_failures_total 100"));
     assert_eq!(gateway.admin("GET", "/v1/me", Value::Null).await.0, 200);
 }
 

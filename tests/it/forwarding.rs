@@ -142,6 +142,80 @@ async fn status_and_fields_come_down_unchanged() {
     }
 }
 
+/// What is refused is read and left behind, if it is not much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_body_does_not_cost_the_connection() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    let upload = |line: &str, token: &str| {
+        format!(
+            "{line} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: 5\r\n\r\nGET /"
+        )
+    };
+    for (line, token, status) in [
+        ("POST /any/acme/x", "", 401),
+        ("POST /nowhere", token.as_str(), 404),
+        ("POST /any/other/x", token.as_str(), 403),
+        ("PUT /oauth2/token", "", 405),
+    ] {
+        raw.send(upload(line, token)).await;
+        let answer =
+            raw.answer().await.unwrap_or_else(|| panic!("{line}: the connection is closed"));
+        assert_eq!(answer.status, status, "{line}");
+    }
+    raw.send(format!(
+        "GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    // Who waits for a 100 sends none.
+    let waiting = upload("POST /nowhere", &token).replace("GET /", "");
+    raw.send(waiting.replace("Content-Length", "Expect: 100-continue\r\nContent-Length")).await;
+    assert_eq!(raw.answer().await.unwrap().status, 404);
+    assert!(raw.is_closed().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_no_chunks_gets_none() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let head = format!("Host: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(format!("GET /any/acme/events HTTP/1.0\r\n{head}")).await;
+    let head = raw.head().await.unwrap().to_ascii_lowercase();
+    assert!(head.contains(" 200 ") && !head.contains("transfer-encoding"), "{head}");
+    assert_eq!(raw.exactly(7).await, b"data: 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_in_a_path_reaches_the_log() {
+    let h = Harness::start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    assert_eq!(h.ask("GET", &format!("/nope/{token}/x"), None).await.0, 404);
+    assert_eq!(h.ask("GET", &format!("/nope/{}", minted.client_secret), None).await.0, 404);
+    h.logged(|line| line["path"] == "/nope/***/x").await;
+    h.logged(|line| line["path"] == "/nope/***").await;
+    let dots = format!("/nope/{}", "e.y.J".repeat(20));
+    assert_eq!(h.ask("GET", &dots, None).await.0, 404);
+    h.logged(|line| line["path"] == dots.as_str()).await;
+}
+
+/// HEAD says how long the body of a GET would be (RFC 9110 section 8.6).
+#[tokio::test(flavor = "multi_thread")]
+async fn head_of_our_own_answers_is_honest() {
+    let h = Harness::start().await;
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        let line = |method: &str| format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let get = once(h.data(), line("GET")).await.unwrap();
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(line("HEAD")).await;
+        let head = raw.head().await.unwrap().to_ascii_lowercase();
+        assert!(head.contains(&format!("content-length: {}\r\n", get.body.len())), "{head}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn methods_and_bodies_pass_as_they_are() {
     let h = Harness::start().await;

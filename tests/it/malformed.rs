@@ -138,6 +138,13 @@ async fn limits_of_head_target_and_body() {
         "POST /small/acme HTTP/1.1\r\n{auth}Transfer-Encoding: chunked\r\n\r\n401\r\n{body}\r\n0\r\n\r\n"
     );
     let answer = once(h.data(), chunked).await.unwrap();
+    h.logged(|line| {
+        line["reason"] == "too_large"
+            && line["decision"] == "deny"
+            && line["route"] == "small"
+            && line["bytes_in"] == 1025
+    })
+    .await;
     assert_eq!(answer.status, 413);
     let fits =
         format!("POST /small/acme HTTP/1.1\r\n{auth}Content-Length: 1024\r\n\r\n{}", &body[1..]);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Named, Shared};
 use crate::api::actor::Admin;
-use crate::api::body::Fields;
+use crate::api::body::{Fields, MayBeFields};
 use crate::api::error::ApiError;
 use crate::service::{self, Window};
 
@@ -28,8 +28,8 @@ pub(super) struct Arming {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read field by field")]
 pub(super) struct Disarming {
-    /// The id of an armed role that the credential holds.
-    role: String,
+    /// The id of an armed role that the credential holds; left out: all of them.
+    role: Option<String>,
 }
 
 /// Until when a role is awake.
@@ -39,8 +39,9 @@ pub(super) struct Disarming {
     "streams_closed": 0
 }))]
 pub(super) struct WindowView {
-    /// The role.
-    role: String,
+    /// The role; null where all were put to sleep.
+    #[schema(required = true)]
+    role: Option<String>,
     /// Until when it counts; null if it sleeps.
     #[schema(required = true)]
     armed_until: Option<String>,
@@ -53,7 +54,7 @@ pub(super) struct WindowView {
 impl From<Window> for WindowView {
     fn from(window: Window) -> Self {
         WindowView {
-            role: window.role.to_string(),
+            role: window.role.map(|role| role.to_string()),
             armed_until: window.until.map(|until| until.to_string()),
             revision: window.revision,
             streams_closed: window.streams_closed,
@@ -82,11 +83,11 @@ pub(super) async fn arm(
     let how_long = fields.duration("for", LONGEST).unwrap_or_default();
     fields.finish(missing)?;
     let window = service::arm(&shared.context, admin.actor(), client, &role, how_long).await?;
-    shared.metrics.armed_role_armings.with_label_values(&[window.role.as_str()]).inc();
+    shared.metrics.armed_role_armings.with_label_values(&[role.as_str()]).inc();
     Ok(axum::Json(window.into()))
 }
 
-/// Puts an armed role of a credential to sleep, at once.
+/// Puts an armed role of a credential to sleep, at once; all of its roles, if none is named.
 ///
 /// Requests under way and open streams that run on it are cut.
 #[utoipa::path(post, path = "/v1/credentials/{client_id}/disarm", tag = "credentials", operation_id = "disarmRole",
@@ -99,10 +100,10 @@ pub(super) async fn disarm(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
-    mut fields: Fields,
+    MayBeFields(mut fields): MayBeFields,
 ) -> Result<axum::Json<WindowView>, ApiError> {
-    let role = fields.needed_text("role");
+    let role = fields.text("role");
     fields.finish(Vec::new())?;
-    let window = service::disarm(&shared.context, admin.actor(), client, &role).await?;
+    let window = service::disarm(&shared.context, admin.actor(), client, role.as_deref()).await?;
     Ok(axum::Json(window.into()))
 }

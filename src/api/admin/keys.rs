@@ -13,7 +13,7 @@ use super::lifecycle::Why;
 use super::view::{Page, ReceiptView};
 use super::{Kind, Shared};
 use crate::api::actor::{SuperAdmin, Viewer};
-use crate::api::body::Fields;
+use crate::api::body::{Fields, MayBeFields};
 use crate::api::error::ApiError;
 use crate::api::query::{Params, page_of};
 use crate::service::FieldFault;
@@ -110,7 +110,7 @@ pub(super) async fn list(
 pub(super) async fn rotate(
     State(shared): State<Shared>,
     admin: SuperAdmin,
-    mut fields: Fields,
+    MayBeFields(mut fields): MayBeFields,
 ) -> Result<Response, ApiError> {
     let (algorithm, after) = (fields.text("algorithm"), fields.text("activate_after"));
     let mut faults = Vec::new();

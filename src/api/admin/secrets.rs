@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::view::{ReceiptView, SecretView};
 use super::{Kind, Named, Shared};
 use crate::api::actor::Admin;
-use crate::api::body::Fields;
+use crate::api::body::MayBeFields;
 use crate::api::error::ApiError;
 use crate::domain::ClientId;
 use crate::service::{self, OldSecrets};
@@ -59,7 +59,7 @@ pub(super) async fn add(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
-    mut fields: Fields,
+    MayBeFields(mut fields): MayBeFields,
 ) -> Result<Response, ApiError> {
     let old = OldSecrets {
         after: fields.duration("retire_old_after", LONGEST),

@@ -10,7 +10,7 @@ use super::catalogue::MeView;
 use crate::api::actor::{Source, Viewer, know};
 use crate::api::body::Fields;
 use crate::api::error::ApiError;
-use crate::api::session::{COOKIE, LONGEST, cookie, may_sign_in};
+use crate::api::session::{COOKIE, LONGEST, cookie, is_own};
 use crate::service::Actor;
 
 /// Who signs in.
@@ -39,7 +39,7 @@ pub(super) async fn sign_in(
 ) -> Result<Response, ApiError> {
     let key = fields.needed_text("key");
     fields.finish(Vec::new())?;
-    if !may_sign_in(&headers, &uri) {
+    if !is_own(&headers, &uri) {
         return Err(ApiError::foreign_origin());
     }
     let admin = know(&shared, source, Some(&key))?;

@@ -45,8 +45,7 @@ impl Desk {
     pub(super) fn info(&self, parts: &Parts, account: Option<&str>) -> Result<Response, Refusal> {
         let mut params = Params::default();
         params.put_form(parts.uri.query().unwrap_or_default())?;
-        let missing = Refusal::invalid_request("The parameter access_token is missing.");
-        let text = params.access_token().ok_or(missing)?;
+        let text = params.access_token().ok_or(Refusal::INVALID_TOKEN)?;
         let live = token_info(&self.context, text).ok_or(Refusal::INVALID_TOKEN)?;
         let own: &AccountId = live.token.account();
         if account.is_some_and(|account| account != own.as_str()) {

@@ -36,9 +36,9 @@ pub use paths::resource_metadata;
 use paths::{Endpoint, Found, PathTable};
 use token::Outcomes;
 
-/// The longest body that these endpoints take, in bytes: a token is half of it at most.
+/// The longest body that these endpoints take, in bytes: a token is 8 KiB at most.
 /// Whoever it is, knocks without having shown anything.
-pub(crate) const MAX_BODY: usize = 16 * 1024;
+pub(crate) const MAX_BODY: usize = 32 * 1024;
 
 /// Where the endpoints are; the other paths are given by the RFCs.
 #[derive(Clone, Debug, Default)]

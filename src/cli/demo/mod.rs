@@ -101,7 +101,7 @@ fn stay_up(runtime: &tokio::runtime::Runtime) -> Outcome {
     };
     let scene = runtime.block_on(Scene::set(|| Box::new(std::io::stdout())))?;
     let minted = mint_all(&scene)?;
-    out::note(guide(&scene, &minted));
+    out::answer(guide(&scene, &minted));
     runtime.block_on(signals.end());
     out::note("\nending, and removing everything");
     runtime.block_on(scene.strike())?;

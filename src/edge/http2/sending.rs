@@ -96,7 +96,8 @@ impl Shared {
     /// When the stream is over.
     pub(super) fn head(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
         let mut head = response::Parts::from(header);
-        head.headers.insert(DATE, get_cached_date());
+        // Its own date, if the upstream gave one (RFC 9110 section 6.6.1).
+        head.headers.entry(DATE).or_insert_with(get_cached_date);
         self.0.lock().head(cleaned(head), end)
     }
 

@@ -75,16 +75,17 @@ async fn wrong_keys_slow_their_address_and_are_counted() {
         port.send(request).await
     };
     let (bad, good) = ("192.0.2.1:40000", "192.0.2.2:40000");
-    for _ in 0..5 {
+    for _ in 0..100 {
         assert_eq!(ask(bad, "pak1nonsense").await.status, 401);
     }
-    let slowed = ask(bad, &port.viewer).await;
+    let slowed = ask(bad, "pak1nonsense").await;
     assert_eq!((slowed.status.as_u16(), &slowed.json["error"]), (429, &json!("rate_limited")));
     assert_eq!(slowed.headers["retry-after"], "1");
-    assert_eq!(ask(good, &port.viewer).await.status, 200);
-    assert_eq!(port.metrics.admin_auth_failures.get(), 5);
+    assert_eq!(ask(bad, &port.viewer).await.status, 200, "a right key is a right key");
+    assert_eq!(ask(good, "pak1nonsense").await.status, 401);
+    assert_eq!(port.metrics.admin_auth_failures.get(), 101);
     port.world.clock.advance(Duration::from_secs(1));
-    assert_eq!(ask(bad, &port.viewer).await.status, 200);
+    assert_eq!(ask(bad, "pak1nonsense").await.status, 401);
     let mut minting = request(
         "POST",
         "/v1/credentials",

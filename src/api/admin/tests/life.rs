@@ -91,7 +91,8 @@ async fn bad_changes_change_nothing() {
         ("/arm", json!({ "role": "library-cleaner" }), "for"),
         ("/arm", json!({ "role": "library-cleaner", "for": "25h" }), "for"),
         ("/arm", json!({ "role": "library-cleaner", "for": "0s" }), "for"),
-        ("/disarm", json!({}), "role"),
+        ("/disarm", json!({ "role": "nobody" }), "role"),
+        ("/disarm", json!({ "for": "1m" }), "for"),
     ] {
         let answer = port.call("POST", &format!("{path}{rest}"), body.clone()).await;
         assert_eq!(answer.status, 422, "{rest} {body} {}", answer.text);
@@ -191,6 +192,18 @@ async fn a_role_is_armed_for_a_while() {
     assert_eq!(asleep.json["armed_until"], json!(null), "{}", asleep.text);
     let again = port.call("POST", &format!("{path}/disarm"), role).await;
     assert_eq!(again.json["revision"], asleep.json["revision"]);
+    port.call("POST", &format!("{path}/arm"), arm.clone()).await;
+    let bare = request("POST", &format!("{path}/disarm"), Some(&port.admin), "");
+    let all = port.send(bare).await;
+    assert_eq!((all.status.as_u16(), &all.json["role"]), (200, &json!(null)), "{}", all.text);
+    assert_eq!(port.get(&path).await.json["armed"], json!([]));
+    // What needs nothing takes no body.
+    for (call, key) in
+        [(format!("{path}/secrets"), &port.admin), ("/v1/keys/rotate".into(), &port.super_admin)]
+    {
+        let made = port.send(request("POST", &call, Some(key), "")).await;
+        assert!([201, 409].contains(&made.status.as_u16()), "{call}: {}", made.text);
+    }
     port.call("POST", &format!("{path}/arm"), arm).await;
     assert!(lapse(&port.world.ctx).await.is_empty());
     port.world.clock.advance(Duration::from_secs(900));
@@ -201,7 +214,10 @@ async fn a_role_is_armed_for_a_while() {
     let trail = port.get("/v1/audit?q=role.").await.json;
     let told = trail["items"].as_array().unwrap();
     let told: Vec<_> = told.iter().map(|line| line["action"].as_str().unwrap()).collect();
-    assert_eq!(told, ["role.lapse", "role.arm", "role.disarm", "role.arm"]);
+    assert_eq!(
+        told,
+        ["role.lapse", "role.arm", "role.disarm", "role.arm", "role.disarm", "role.arm"]
+    );
 }
 
 async fn note(port: &Port, client_id: ClientId, scopes: &[&str]) {

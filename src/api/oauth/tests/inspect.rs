@@ -95,8 +95,14 @@ fn broken_questions() {
     let gateway = Gateway::new();
     let client = gateway.client(|_| {});
     let token = gateway.token(&client, "");
-    for query in ["", "?", "?access_token=", "?token=x", "?access_token=%zz"] {
-        gateway.get(&format!("/token{query}")).assert(400, "invalid_request");
+    for (query, error) in [
+        ("", "invalid_token"),
+        ("?", "invalid_token"),
+        ("?access_token=", "invalid_token"),
+        ("?token=x", "invalid_token"),
+        ("?access_token=%zz", "invalid_request"),
+    ] {
+        gateway.get(&format!("/token{query}")).assert(400, error);
     }
     let twice = format!("/token?access_token={token}&access_token={token}");
     gateway.get(&twice).assert(400, "invalid_request");
