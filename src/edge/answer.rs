@@ -3,6 +3,7 @@
 use pingora::proxy::Session;
 
 use super::grpc;
+use super::http2;
 use super::judge::{ReadBody, read_body};
 use super::mount::{Caller, MAX_BODY};
 use super::proxy::Gateway;
@@ -18,6 +19,11 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
+        if http2::is_of_stream(session) {
+            // Whatever it said with a 2xx would be read as frames.
+            let denial = Denial::malformed("the gateway's own paths are no WebSockets");
+            return self.deny(denial, session, ctx).await;
+        }
         ctx.stage = Stage::Local(endpoint);
         let ReadBody::Whole(body) = read_body(session, MAX_BODY).await? else {
             return self.deny(Denial::new(Reason::BodyTooLarge), session, ctx).await;
