@@ -56,7 +56,8 @@
 //!    `edge::connection` reads one head (`edge::head`) within its limits and
 //!    deadline. What could be read in two ways ends here (400, 408, 414, 431),
 //!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection,
-//!    asks the same of its heads and makes them look like those of HTTP/1.1.
+//!    asks the same of its heads and makes them look like those of HTTP/1.1; a CONNECT
+//!    for a WebSocket becomes the upgrade that it would be there.
 //! 2. Pingora runs in a future that is raced against the request's `CutSlot`:
 //!    dropping it closes the upstream's connection and gives back the client's,
 //!    which was only lent (`edge::loan`), for a last word: a 408, a 504, or the
@@ -64,7 +65,8 @@
 //!    request: Pingora gets no byte beyond its end (`edge::extent`), and no chunk that
 //!    could be read in two ways. Of an HTTP/2 stream
 //!    Pingora has a session of ours (`edge::http2::session`), which shares what writes:
-//!    the last word is an answer, a gRPC status, or the reset of just that stream.
+//!    the last word is an answer, a gRPC status, a close frame, or the reset of just that
+//!    stream.
 //! 3. `edge::proxy::request_filter` hands the gateway's own paths to the OAuth
 //!    router (`edge::mount`); `edge::judge` makes `RequestFacts` of all others.
 //!    Where too many wait for an upstream already, or the processor is too late for too
@@ -137,6 +139,7 @@
 //!     judged again: `what_loses_its_right_is_cut_and_the_rest_lives_on`.
 //! 14. Every request is judged, whatever its shape.
 //!     `an_upgrade_header_changes_nothing_in_judging`,
+//!     `the_verdict_is_that_of_the_upgrade_of_http1`,
 //!     `the_second_request_of_a_connection_is_judged_anew`,
 //!     `two_readings_are_refused_as_on_http1`.
 //! 15. Domain types are no wire or disk types. No serde in `domain` and `policy`:

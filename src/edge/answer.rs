@@ -9,6 +9,7 @@ use pingora::proxy::Session;
 
 use super::body::MAX_HELD;
 use super::grpc;
+use super::http2;
 use super::judge::{ReadBody, announced_length, read_body};
 use super::mount::Caller;
 use super::proxy::Gateway;
@@ -28,6 +29,11 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
+        if http2::is_of_stream(session) {
+            // Whatever it said with a 2xx would be read as frames.
+            let denial = Denial::malformed("the gateway's own paths are no WebSockets");
+            return self.deny(denial, session, ctx).await;
+        }
         ctx.stage = Stage::Local(endpoint);
         // Of whoever is about to be told that it is not the way, nothing is read.
         let body = match session.req_header().method {

@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType};
 use super::answer::send;
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
+use super::http2;
 use super::lag::Lag;
 use super::loan;
 use super::patience::Turn;
@@ -187,6 +188,9 @@ impl ProxyHttp for Gateway {
             let turn = if is_done { Turn::Upstream } else { Turn::Client };
             ticket.wind_up(passage.upstream.patience, turn);
         }
+        if passage.upstream.speaks_http2() {
+            http2::needs_http1(session)?;
+        }
         // What asks for another protocol in the middle of its body is not ours to help.
         let upgrades = is_whole && asks_for_tunnel(session);
         let peer = passage.next_peer(upgrades);
@@ -285,6 +289,9 @@ impl ProxyHttp for Gateway {
             if ends_with_head(session.req_header(), response) {
                 ctx.bound_rest_of_upload(session.is_body_done());
             }
+        }
+        if http2::is_of_stream(session) {
+            http2::take_answer(session.req_header(), response)?;
         }
         if status == 101 {
             // A quiet tunnel is none of the read timeout's business.

@@ -32,6 +32,11 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
+    /// One where the head went another way.
+    pub(crate) fn after_head() -> Self {
+        Tunnel { head_end: HEAD_END.len() as u8, ..Tunnel::default() }
+    }
+
     /// Follows what was written.
     pub(crate) fn wrote(&mut self, mut bytes: &[u8]) {
         while let Some((byte, rest)) = bytes.split_first() {
@@ -150,6 +155,16 @@ mod tests {
             tunnel.wrote(&[*last]);
             assert!(may_close(&tunnel), "{length}");
         }
+    }
+
+    #[test]
+    fn where_there_is_no_head_frames_begin_at_once() {
+        let mut tunnel = Tunnel::after_head();
+        assert!(may_close(&tunnel));
+        tunnel.wrote(&[0x82, 1]);
+        assert!(!may_close(&tunnel));
+        tunnel.wrote(b"x");
+        assert!(may_close(&tunnel));
     }
 
     #[test]

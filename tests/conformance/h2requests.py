@@ -30,6 +30,13 @@ def path(value):
     return set_(":path", value)
 
 
+def socket(*more, protocol="websocket", missing=()):
+    """Asks for a WebSocket (RFC 8441)."""
+    return lambda wire: [(":method", "CONNECT"), (":protocol", protocol)] + [
+        field for field in wire.good(more=more)[1:] if field[0] not in missing
+    ]
+
+
 # Malformed (a stream error, or 400): nothing may be forwarded.
 REFUSED = [
     ("a name in upper case", with_(("X-Upper", "y"))),
@@ -73,7 +80,15 @@ REFUSED = [
     ("an empty :method", set_(":method", "")),
     ("CONNECT", set_(":method", "CONNECT")),
     ("CONNECT as it should be", lambda wire: [(":method", "CONNECT"), (":authority", "h:80"), ("authorization", f"Bearer {wire.token}")]),
-    ("extended CONNECT", lambda wire: [(":method", "CONNECT"), (":protocol", "websocket")] + wire.good()[1:]),
+    ("extended CONNECT for another protocol", socket(protocol="connect-udp")),
+    ("extended CONNECT for none", socket(protocol="")),
+    ("extended CONNECT without :scheme", socket(missing=[":scheme"])),
+    ("extended CONNECT without :path", socket(missing=[":path"])),
+    ("extended CONNECT without :authority", socket(missing=[":authority"])),
+    ("extended CONNECT with two :protocol", lambda wire: [(":protocol", "websocket")] + socket()(wire)),
+    ("extended CONNECT with Connection and Upgrade", socket(("connection", "upgrade"), ("upgrade", "websocket"))),
+    ("extended CONNECT with a Content-Length", socket(("content-length", "0"))),
+    ("extended CONNECT with Host that differs", socket(("host", "other"))),
     (":protocol without CONNECT", first((":protocol", "websocket"))),
     ("user information in :authority", set_(":authority", "u@h")),
     ("a path in :authority", set_(":authority", "h/x")),

@@ -201,7 +201,7 @@ async fn a_socket_is_told_when_the_gateway_stops() {
     let mut world = World::start().await;
     let token = world.h.token(&["reader"]).await;
     let mut held = Vec::new();
-    for front in [Front::Plain, Front::Tls] {
+    for front in [Front::Plain, Front::Tls, Front::Http2] {
         held.push(world.open("ws-idle", front, "last", &token).await);
     }
     let stopping = world.h.stop_in_background();
@@ -218,11 +218,17 @@ async fn a_socket_is_told_when_the_gateway_stops() {
 async fn a_quiet_tunnel_outlasts_the_idle_timeout() {
     let world = World::with("[server.limits]\nidle_timeout = \"1s\"\n").await;
     let token = world.h.token(&["reader"]).await;
-    let mut held = world.open("ws-idle", Front::Plain, "quiet", &token).await;
+    let fronts = [Front::Plain, Front::Http2];
+    let mut held = Vec::new();
+    for front in fronts {
+        held.push(world.open("ws-idle", front, "quiet", &token).await);
+    }
     // Two connections that do nothing are closed meanwhile, one after the other.
     for _ in 0..2 {
         let mut idle = TcpStream::connect(world.h.data()).await.unwrap();
         assert_eq!(timeout(PATIENCE, idle.read(&mut [0])).await.unwrap().unwrap(), 0);
     }
-    world.still_works(&path("ws-idle", Front::Plain, "quiet"), &mut held).await;
+    for (front, held) in fronts.into_iter().zip(&mut held) {
+        world.still_works(&path("ws-idle", front, "quiet"), held).await;
+    }
 }

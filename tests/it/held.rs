@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::endless::Endless;
 use crate::harness::{Harness, ROUTES};
 use crate::raw::Wire;
-use crate::secure::{H2, Pki};
+use crate::secure::{H2, Pki, request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,8 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const STREAMS: &[(&str, Front)] = &[
     ("ws-idle", Front::Plain),
     ("ws-idle", Front::Tls),
+    ("ws-idle", Front::Http2),
     ("ws-busy", Front::Plain),
     ("ws-busy", Front::Tls),
+    ("ws-busy", Front::Http2),
     ("events", Front::Plain),
     ("events", Front::Tls),
     ("events", Front::Http2),
@@ -141,6 +143,9 @@ impl World {
     }
 
     pub(crate) async fn begin(&self, kind: &str, front: Front, path: &str, token: &str) -> Held {
+        if kind.starts_with("ws-") {
+            return self.upgrade(kind, front, path, token).await;
+        }
         let is_upload = ["upload", "grpc"].contains(&kind);
         let method = if is_upload { "POST" } else { "GET" };
         if front == Front::Http2 {
@@ -171,9 +176,6 @@ impl World {
             }
             return Held::Stream(body, send);
         }
-        if kind.starts_with("ws-") {
-            return self.upgrade(kind, front, path, token).await;
-        }
         let mut wire = self.connect(front).await;
         let framing = if is_upload { "Transfer-Encoding: chunked\r\n" } else { "" };
         let body = if is_upload { "1\r\nx\r\n" } else { "" };
@@ -191,11 +193,21 @@ impl World {
     }
 
     async fn upgrade(&self, kind: &str, front: Front, path: &str, token: &str) -> Held {
-        let mut request = format!("ws://localhost{path}").into_client_request().unwrap();
-        let bearer = format!("Bearer {token}").parse().unwrap();
-        request.headers_mut().insert("authorization", bearer);
-        let wire = self.connect(front).await;
-        let (mut socket, _) = tokio_tungstenite::client_async(request, wire).await.unwrap();
+        let mut socket = match front {
+            Front::Http2 => {
+                let request = request("GET", &format!("https://localhost{path}"), Some(token));
+                let (answer, tunnel) = self.h2.tunnel(request, "websocket").await.unwrap();
+                assert_eq!(answer.status(), 200, "{path}");
+                WebSocketStream::from_raw_socket(Box::new(tunnel) as _, Role::Client, None).await
+            }
+            _ => {
+                let mut request = format!("ws://localhost{path}").into_client_request().unwrap();
+                let bearer = format!("Bearer {token}").parse().unwrap();
+                request.headers_mut().insert("authorization", bearer);
+                let wire = self.connect(front).await;
+                tokio_tungstenite::client_async(request, wire).await.unwrap().0
+            }
+        };
         let is_idle = kind == "ws-idle";
         if is_idle {
             socket.send(Message::binary(&b"ping"[..])).await.unwrap();
@@ -266,11 +278,7 @@ impl World {
 
 async fn connect2(h: &Harness, pki: &Pki) -> H2 {
     let wire = pki.client().alpn(&["h2"]).connect(h.data_tls(), "localhost").await.unwrap();
-    // Who does not read one stream must not starve the others by itself.
-    let mut options = h2::client::Builder::new();
-    options.initial_connection_window_size(1 << 24);
-    let (send, connection) = options.handshake(wire).await.unwrap();
-    H2 { send, driver: tokio::spawn(connection) }
+    H2::wide(wire).await
 }
 
 pub(crate) fn path(kind: &str, front: Front, who: &str) -> String {

@@ -23,6 +23,7 @@ mod greedy;
 mod grpc;
 mod h2;
 mod h2_ends;
+mod h2_sockets;
 mod h2_streams;
 mod h2_uploads;
 mod harness;

@@ -1,17 +1,22 @@
 //! Certificates made on the spot, and clients that speak TLS and HTTP/2.
 
+use std::io::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -144,6 +149,14 @@ impl H2 {
         H2 { send, driver: tokio::spawn(connection) }
     }
 
+    /// Who does not read one stream of it does not starve the others by itself.
+    pub(crate) async fn wide(stream: impl Wire + 'static) -> Self {
+        let mut options = h2::client::Builder::new();
+        options.initial_connection_window_size(1 << 24);
+        let (send, connection) = options.handshake(stream).await.unwrap();
+        H2 { send, driver: tokio::spawn(connection) }
+    }
+
     /// With prior knowledge, in clear.
     pub(crate) async fn plain(address: SocketAddr) -> Self {
         H2::over(TcpStream::connect(address).await.unwrap()).await
@@ -157,6 +170,26 @@ impl H2 {
     ) -> (ResponseFuture, SendStream<Bytes>) {
         let mut send = self.send.clone().ready().await.unwrap();
         send.send_request(request, is_whole).unwrap()
+    }
+
+    /// Asks for a WebSocket (RFC 8441): the answer, and the tunnel if there is one.
+    pub(crate) async fn tunnel(
+        &self,
+        mut request: Request<()>,
+        protocol: &'static str,
+    ) -> Result<(Response<()>, Tunnel), h2::Error> {
+        *request.method_mut() = http::Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static(protocol));
+        let settled = async {
+            while !self.send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, settled).await.expect("it is advertised");
+        let (response, send) = self.begin(request, false).await;
+        let response = timeout(PATIENCE, response).await.expect("an answer or an end")?;
+        let (head, receive) = response.into_parts();
+        Ok((Response::from_parts(head, ()), Tunnel { receive, send, unread: Bytes::new() }))
     }
 
     /// Asks without a body; the head, and the body as it comes.
@@ -176,6 +209,59 @@ impl H2 {
             let _ = upload.send_data(Bytes::copy_from_slice(body), true);
         }
         Whole::of(timeout(PATIENCE, response).await.expect("an answer").unwrap()).await
+    }
+}
+
+/// The client's end of a tunnel through one stream.
+pub(crate) struct Tunnel {
+    pub(crate) receive: RecvStream,
+    pub(crate) send: SendStream<Bytes>,
+    unread: Bytes,
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Error>> {
+        while self.unread.is_empty() {
+            let Some(data) = ready!(self.receive.poll_data(cx)) else { return Poll::Ready(Ok(())) };
+            self.unread = data.map_err(Error::other)?;
+        }
+        let count = self.unread.len().min(buf.remaining());
+        buf.put_slice(&self.unread.split_to(count));
+        let _ = self.receive.flow_control().release_capacity(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<Result<usize, Error>> {
+        self.send.reserve_capacity(buf.len());
+        // It is ready only when there is more room than before.
+        if self.send.capacity() == 0 {
+            let Some(room) = ready!(self.send.poll_capacity(cx)) else {
+                return Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()));
+            };
+            room.map_err(Error::other)?;
+        }
+        let count = self.send.capacity().min(buf.len());
+        let piece = Bytes::copy_from_slice(&buf[..count]);
+        self.send.send_data(piece, false).map_err(Error::other)?;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(Error::other))
     }
 }
 

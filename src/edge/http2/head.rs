@@ -12,11 +12,20 @@ use crate::edge::grammar::{is_authority, is_target, is_tchar, length_of};
 use crate::edge::head::{HeadLimits, MAX_FIELDS};
 use crate::policy::{Denial, Reason};
 
-/// Whether a head has one reading, within the limits.
-pub(crate) fn check(request: &RequestHeader, limits: &HeadLimits) -> Result<(), Denial> {
+/// Whether a head has one reading, within the limits. A CONNECT has none, unless it asks
+/// for a WebSocket.
+pub(crate) fn check(
+    request: &RequestHeader,
+    is_websocket: bool,
+    limits: &HeadLimits,
+) -> Result<(), Denial> {
     let method = request.method.as_str();
-    if request.method == Method::CONNECT {
-        return Err(Denial::malformed("CONNECT is not served here"));
+    if request.method == Method::CONNECT && !is_websocket {
+        return Err(Denial::malformed("CONNECT is not served here, but for WebSockets"));
+    }
+    if is_websocket && request.headers.contains_key(CONTENT_LENGTH) {
+        // An upstream would take the first bytes of the tunnel for a body.
+        return Err(Denial::malformed("CONNECT has no content"));
     }
     if method.len() > 32 || !method.bytes().all(is_tchar) {
         return Err(Denial::malformed("the method is not a token"));
@@ -121,7 +130,7 @@ mod tests {
             ("/a", &[("host", "h")]),
             ("https://h/", &[("host", "h"), ("x", "")]),
         ] {
-            let verdict = check(&request("GET", uri, fields), &LIMITS);
+            let verdict = check(&request("GET", uri, fields), false, &LIMITS);
             assert!(verdict.is_ok(), "{uri}: {verdict:?}");
         }
     }
@@ -147,7 +156,7 @@ mod tests {
             ("GET", "https://h/", &[("content-length", "1"), ("content-length", "1")], "more than"),
             ("GET", "https://h/", &[("content-length", "+1")], "whole number"),
         ] {
-            let denial = check(&request(method, uri, fields), &LIMITS).unwrap_err();
+            let denial = check(&request(method, uri, fields), false, &LIMITS).unwrap_err();
             assert_eq!(denial.reason, Reason::MalformedRequest, "{uri} {fields:?}");
             let detail = denial.detail.unwrap_or_default();
             assert!(detail.contains(word), "{uri} {fields:?}: {detail}");
@@ -157,8 +166,18 @@ mod tests {
             ("https://h/".to_owned(), &many, Reason::HeadersTooLarge),
             ("https://h/".to_owned(), &[("x", &*"a".repeat(512))], Reason::HeadersTooLarge),
         ] {
-            let denial = check(&request("GET", &uri, fields), &LIMITS).unwrap_err();
+            let denial = check(&request("GET", &uri, fields), false, &LIMITS).unwrap_err();
             assert_eq!(denial.reason, reason, "{uri}");
+        }
+    }
+
+    #[test]
+    fn of_connect_only_websockets_pass_and_are_checked_no_less() {
+        let connect = |fields: &[(&str, &str)]| request("CONNECT", "https://h/a", fields);
+        check(&connect(&[("sec-websocket-version", "13")]), true, &LIMITS).unwrap();
+        check(&connect(&[]), false, &LIMITS).unwrap_err();
+        for field in ["content-length", "connection", "upgrade", "host"] {
+            check(&connect(&[(field, "0")]), true, &LIMITS).unwrap_err();
         }
     }
 

@@ -10,6 +10,7 @@ mod head;
 mod sending;
 mod session;
 mod stream;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,12 @@ use h2::server::{Builder, Connection};
 use pingora::protocols::{self, Digest};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::stream::Stream;
+pub(super) use self::websocket::{is_of_stream, needs_http1, take_answer};
 use super::connection::{Arrival, Client};
 use super::head::{HeadLimits, MAX_FIELDS};
 use super::loan::lend;
@@ -64,7 +67,8 @@ fn options(limits: &HeadLimits) -> Builder {
         .max_concurrent_streams(STREAMS)
         .max_send_buffer_size(HELD)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_connect_protocol();
     options
 }
 
@@ -100,6 +104,24 @@ fn farewell(connection: &mut Connection<protocols::Stream, Bytes>) -> Instant {
     Instant::now() + FAREWELL
 }
 
+/// Lets the streams, which know that it is over, say their last words.
+async fn part(connection: &mut Connection<protocols::Stream, Bytes>, streams: &mut JoinSet<()>) {
+    let said = async {
+        loop {
+            tokio::select! {
+                biased;
+                accepted = connection.accept() => match accepted {
+                    // Too late.
+                    Some(Ok(asked)) => drop(asked),
+                    Some(Err(_)) | None => return,
+                },
+                ended = streams.join_next() => if ended.is_none() { return },
+            }
+        }
+    };
+    let _ = timeout(FAREWELL, said).await;
+}
+
 /// It ended as it should, or as the client made it.
 struct Over;
 
@@ -123,6 +145,7 @@ impl Front<'_> {
             _ = leave.wait_for(|leave| *leave) => return None,
         };
         let Ok(Ok(mut connection)) = begun else { return None };
+        let (over, is_over) = watch::channel(false);
         let mut streams = JoinSet::new();
         let (mut malformed, mut is_ending, mut is_told) = (0, false, false);
         let mut idle_until = Instant::now() + limits.idle_timeout;
@@ -132,8 +155,7 @@ impl Front<'_> {
                 biased;
                 () = seat.must_go(), if !is_told => {
                     if is_ending {
-                        // The drain is over.
-                        return None;
+                        break;
                     }
                     is_told = true;
                     idle_until = farewell(&mut connection);
@@ -176,7 +198,7 @@ impl Front<'_> {
                     if streams.len() >= MOST_AT_WORK {
                         return None;
                     }
-                    self.begin(&mut streams, stream, limits.idle_timeout);
+                    self.begin(&mut streams, stream, limits.idle_timeout, is_over.clone());
                 }
                 // A panic has stayed in its stream, and was reported there.
                 Some(_) = streams.join_next() => {
@@ -195,14 +217,24 @@ impl Front<'_> {
                 }
             }
         }
+        // The drain is over.
+        over.send_replace(true);
+        part(&mut connection, &mut streams).await;
+        None
     }
 
     /// Serves a stream in a task of its own.
-    fn begin(&self, streams: &mut JoinSet<()>, stream: Stream, most_silence: Duration) {
+    fn begin(
+        &self,
+        streams: &mut JoinSet<()>,
+        stream: Stream,
+        most_silence: Duration,
+        over: ShutdownWatch,
+    ) {
         let ticket = Ticket::of_stream(&self.arrival, most_silence);
         let (proxy, settings) = (Arc::clone(self.proxy), Arc::clone(&self.gateway.settings));
         let (digest, shutdown) = (Arc::clone(&self.digest), self.shutdown.clone());
-        streams.spawn(stream.serve(proxy, settings, digest, ticket, shutdown));
+        streams.spawn(stream.serve(proxy, settings, digest, ticket, shutdown, over));
     }
 
     /// The h2 crate has closed the connection by itself: frames out of order, or too

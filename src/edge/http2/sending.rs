@@ -19,6 +19,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
 use crate::edge::grpc;
+use crate::edge::tunnel::Tunnel;
 
 /// Interim answers (1xx) that are passed on for one request. Nothing in HTTP/2 makes
 /// their sender wait for a client that does not read.
@@ -53,6 +54,8 @@ pub(super) struct Sending {
     respond: SendResponse<Bytes>,
     body: Option<SendStream<Bytes>>,
     progress: Progress,
+    /// Where the frames of a WebSocket stand, if it is one.
+    tunnel: Option<Tunnel>,
     interim: u8,
     /// True once all of the request has come.
     is_uploaded: bool,
@@ -71,6 +74,7 @@ impl Shared {
             respond,
             body: None,
             progress,
+            tunnel: None,
             interim: 0,
             is_uploaded: false,
             is_watched: false,
@@ -99,6 +103,20 @@ impl Shared {
         // Its own date, if the upstream gave one (RFC 9110 section 6.6.1).
         head.headers.entry(DATE).or_insert_with(get_cached_date);
         self.0.lock().head(cleaned(head), end)
+    }
+
+    /// What is sent after the head are the frames of a WebSocket.
+    pub(super) fn becomes_tunnel(&self) {
+        self.0.lock().tunnel = Some(Tunnel::after_head());
+    }
+
+    /// Ends a tunnel with a close frame, where one fits. False where there is no tunnel
+    /// or no place.
+    pub(super) fn hang_up(&self, code: u16, why: &str) -> bool {
+        let mut sending = self.0.lock();
+        let tunnel = sending.tunnel.as_ref().filter(|_| sending.progress != Progress::Whole);
+        let frame = tunnel.and_then(|tunnel| tunnel.close_frame(code, why));
+        frame.is_some_and(|frame| sending.send(frame.into(), true).is_ok())
     }
 
     /// Passes an interim answer on, while anybody waits for it. The exchange goes on
@@ -208,6 +226,9 @@ impl Sending {
     }
 
     fn send(&mut self, data: Bytes, end: bool) -> Result<(), Unsent> {
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.wrote(&data);
+        }
         self.body()?.send_data(data, end)?;
         if end {
             self.progress = Progress::Whole;

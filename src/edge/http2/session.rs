@@ -1,8 +1,8 @@
 //! One HTTP/2 stream as Pingora sees it: a session of our own, since Pingora's
 //! would keep the stream to itself.
 //!
-//! It behaves as Pingora's does, but for what that can't: interim answers pass. Its
-//! timeouts for reading are `patience`'s business.
+//! It behaves as Pingora's does, but for what that can't: interim answers pass, and there
+//! are WebSockets. Its timeouts for reading are `patience`'s business.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,14 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::time::timeout;
 
 use super::sending::{Progress, Shared, Unsent};
+use super::websocket::Shape;
 
 /// What is kept of an upload, for another attempt or for the judge.
 const KEPT: usize = 64 << 10;
 
 /// A stream.
 pub(super) struct Http2Session {
+    shape: Shape,
     request: RequestHeader,
     upload: RecvStream,
     /// True once the upload's end, or its trailers, were met.
@@ -60,6 +62,7 @@ impl Http2Session {
         let announced = request.headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
         Http2Session {
+            shape: Shape::of(&request),
             request,
             upload,
             is_read: false,
@@ -81,10 +84,11 @@ impl Http2Session {
         self.sending.progress() == Progress::Whole
     }
 
-    async fn write_head(&mut self, header: ResponseHeader, end: bool) -> Result<()> {
+    async fn write_head(&mut self, mut header: ResponseHeader, end: bool) -> Result<()> {
         if self.written.is_some() {
             return Ok(());
         }
+        let opens_tunnel = self.shape.takes(&mut header)?;
         if header.status.is_informational() {
             // There is nothing to switch to (RFC 9113 section 8.6).
             if header.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -96,6 +100,10 @@ impl Http2Session {
         let written = ResponseHeader::build_no_case(header.status, Some(0))?;
         self.sending.head(header, end).or_err(ErrorType::WriteError, "while writing a head")?;
         self.written = Some(written);
+        if opens_tunnel {
+            self.shape = Shape::Tunnel;
+            self.sending.becomes_tunnel();
+        }
         Ok(())
     }
 
@@ -144,6 +152,9 @@ impl Session for Http2Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if self.shape == Shape::Asking {
+            return Ok(None);
+        }
         while !self.is_read {
             let data = self.upload.data().await.transpose();
             let data = data.or_err(ErrorType::ReadError, "while reading the client's body");
@@ -218,15 +229,13 @@ impl Session for Http2Session {
                     self.write_head(*header, end).await.map_err(Error::into_down)?;
                     end
                 }
-                HttpTask::Body(data, end) => {
+                HttpTask::Body(data, end) | HttpTask::UpgradedBody(data, end) => {
                     if let Some(data) = data.filter(|data| !data.is_empty()) {
                         self.write_body(data, end).await?;
                     }
+                    // What the client still says has nowhere to go.
+                    self.is_read |= end && self.shape == Shape::Tunnel;
                     end
-                }
-                HttpTask::UpgradedBody(..) => {
-                    let odd = "a stream of HTTP/2 is never upgraded";
-                    return Error::e_explain(ErrorType::InternalError, odd);
                 }
                 HttpTask::Trailer(Some(trailers)) => {
                     self.write_trailers(*trailers).await?;
@@ -281,6 +290,9 @@ impl Session for Http2Session {
 
     /// Pingora passes on what it reads and what was kept; what is neither would stay here.
     fn is_body_done(&mut self) -> bool {
+        if self.shape != Shape::Exchange {
+            return self.shape == Shape::Asking || self.is_read;
+        }
         let is_kept = !self.retry_buffer_truncated();
         let has_ended = self.is_read || (self.upload.is_end_stream() && is_kept);
         self.last.is_none() && (has_ended || self.is_body_empty())
@@ -296,7 +308,7 @@ impl Session for Http2Session {
     fn is_body_empty(&mut self) -> bool {
         // Trailers alone are no body, and no end of the stream before they are read.
         let is_over = self.is_read || self.upload.is_end_stream();
-        self.arrived == 0 && (is_over || self.announced == Some(0))
+        self.shape == Shape::Asking || self.arrived == 0 && (is_over || self.announced == Some(0))
     }
 
     /// Reads on; after the end, waits until the client leaves.
@@ -339,7 +351,17 @@ impl Session for Http2Session {
     }
 
     fn enable_retry_buffering(&mut self) {
-        self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
+        if self.shape == Shape::Exchange {
+            self.kept.get_or_insert_with(|| FixedBuffer::new(KEPT));
+        }
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.shape != Shape::Exchange
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.shape == Shape::Tunnel
     }
 
     fn retry_buffer_truncated(&self) -> bool {

@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use super::head::{check, make_like_http1};
 use super::sending::{Progress, Shared};
 use super::session::Http2Session;
+use super::websocket::{is_asked_for, make_upgrade};
 use crate::edge::alarm::Alarm;
 use crate::edge::connection::Arrival;
 use crate::edge::failure::Failure;
@@ -31,6 +32,7 @@ use crate::edge::reject::Reply;
 use crate::edge::settings::EdgeSettings;
 use crate::edge::stage::{RequestContext, Stage, TICKET, Ticket};
 use crate::edge::trace::client_request_id;
+use crate::edge::tunnel::{GOING_AWAY, POLICY_VIOLATION};
 use crate::policy::{Denial, Reason};
 use crate::revocation::CutReason;
 
@@ -63,10 +65,15 @@ impl Stream {
         arrival: &Arrival,
     ) -> Result<Self, bool> {
         let (head, upload) = request.into_parts();
+        let is_websocket = is_asked_for(&head);
         let mut request = RequestHeader::from(head);
         make_like_http1(&mut request);
-        let stream = Stream { request, upload, sending: Shared::new(respond) };
-        match check(&stream.request, &gateway.settings.load().head) {
+        let mut stream = Stream { request, upload, sending: Shared::new(respond) };
+        let mut checked = check(&stream.request, is_websocket, &gateway.settings.load().head);
+        if is_websocket && checked.is_ok() {
+            checked = make_upgrade(&mut stream.request, &*gateway.context.entropy);
+        }
+        match checked {
             Ok(()) => Ok(stream),
             Err(denial) => Err(stream.refuse(denial, gateway, arrival)),
         }
@@ -92,7 +99,7 @@ impl Stream {
         is_malformed
     }
 
-    /// Serves it.
+    /// Serves it, until `over` turns true at the latest.
     pub(super) async fn serve(
         self,
         proxy: Arc<HttpProxy<Gateway>>,
@@ -100,6 +107,7 @@ impl Stream {
         digest: Arc<Digest>,
         ticket: Ticket,
         shutdown: ShutdownWatch,
+        mut over: ShutdownWatch,
     ) {
         let Stream { request, upload, sending } = self;
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
@@ -118,6 +126,12 @@ impl Stream {
             // After what winds it up.
             turn = patience.wait(&mut alarm) => End::Silence(turn),
             () = sending.is_abandoned() => return,
+            () = async { let _ = over.wait_for(|over| *over).await; } => {
+                if sending.hang_up(GOING_AWAY, "the gateway stops") {
+                    sleep(HEARD).await;
+                }
+                return;
+            }
         };
         if sending.progress() == Progress::Whole {
             return;
@@ -176,6 +190,11 @@ impl Asked {
     /// Says what still can be said. With the code of the reset that is due should
     /// nobody listen; what nothing is said to is reset when it is dropped.
     fn last_word(&self, sending: &Shared, end: &End, reply: &Reply) -> Option<Code> {
+        if let End::Cut(reason) = end
+            && sending.hang_up(POLICY_VIOLATION, reason.as_str())
+        {
+            return Some(Code::CANCEL);
+        }
         let is_grpc = self.media.is_some();
         match (sending.progress(), end) {
             // Of who asked nobody is left, or Pingora would have answered.

@@ -72,7 +72,11 @@ await test("EventSource", async () => {
   assert.deepEqual(events, [0, 1, 2].map((n) => [`event ${n}`, `${n}`]));
 });
 
-await test("WebSocket", async () => {
+await test("WebSocket, over HTTP/2", async () => {
+  const tools = await context.newCDPSession(page);
+  await tools.send("Network.enable");
+  const answered = new Promise((resolve) =>
+    tools.on("Network.webSocketHandshakeResponseReceived", ({ response }) => resolve(response)));
   const [said, size] = await page.evaluate(() => new Promise((resolve, reject) => {
     const socket = new WebSocket(`wss://${location.host}/open-sockets/echo`);
     const seen = [];
@@ -86,6 +90,9 @@ await test("WebSocket", async () => {
   }));
   assert.equal(said, "hello");
   assert.equal(size, 100_000);
+  // Over HTTP/1.1 it would be 101 (RFC 8441 section 5).
+  assert.equal((await answered).status, 200);
+  await tools.detach();
 });
 
 await test("a WebSocket that is not allowed", async () => {

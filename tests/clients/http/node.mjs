@@ -113,6 +113,26 @@ await test("a WebSocket with a token", async () => {
   socket.close();
 });
 
+// undici's own wants Sec-WebSocket-Accept over HTTP/2 too, which has none (RFC 8441 section 5).
+await test("http2: a WebSocket with a token", async () => {
+  const session = http2.connect(secure, { ca });
+  await new Promise((resolve) => session.once("remoteSettings", resolve));
+  assert.equal(session.remoteSettings.enableConnectProtocol, true);
+  const stream = session.request({
+    ":method": "CONNECT", ":protocol": "websocket", ":path": "/sockets/echo",
+    "sec-websocket-version": "13", authorization: headers.Authorization,
+  });
+  const status = await new Promise((resolve, reject) =>
+    stream.on("response", (head) => resolve(head[":status"])).on("error", reject));
+  assert.equal(status, 200);
+  // "hello", masked with zeros, and as it comes back.
+  stream.write(Buffer.from("\x81\x85\0\0\0\0hello", "latin1"));
+  const said = await new Promise((resolve) => stream.once("data", resolve));
+  assert.equal(said.toString("latin1"), "\x81\x05hello");
+  stream.close(http2.constants.NGHTTP2_CANCEL);
+  session.close();
+});
+
 await test("a WebSocket without a token", async () => {
   const socket = new WebSocket(base.replace("http", "ws") + "/sockets/echo");
   await new Promise((resolve, reject) => {
