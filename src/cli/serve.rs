@@ -165,7 +165,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                 anyhow::bail!("the data plane serves no more, for no reason; this is a bug");
             }
             Some(order) = orders.recv() => {
-                let outcome = reload(file, &running, &mut inventory, &order.by).await;
+                let outcome = reload(file, &running.reloadable(), &mut inventory, &order.by).await;
                 let _ = order.reply.send(outcome);
             }
         }
@@ -188,7 +188,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
 /// A reload that nobody waits for.
 async fn by_signal(file: &Path, running: &Running, inventory: &mut Inventory) {
     notify::reloading();
-    let _ = reload(file, running, inventory, &Actor::gateway()).await;
+    let _ = reload(file, &running.reloadable(), inventory, &Actor::gateway()).await;
     notify::ready();
 }
 

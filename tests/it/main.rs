@@ -46,6 +46,7 @@ mod secure;
 mod store_fails;
 mod streaming;
 mod succession;
+mod succession_brink;
 mod succession_wires;
 mod tls;
 mod torture;

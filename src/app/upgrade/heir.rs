@@ -151,7 +151,7 @@ impl Heir {
         }
     }
 
-    /// Tells it to serve: from now on whatever can't be followed ends this process.
+    /// Tells it to serve: from now on one of the two ends over whatever can't be followed.
     pub(super) fn go(&self) {
         self.has_gone_over.store(true, Ordering::Release);
         self.say(Message::Go);
