@@ -8,11 +8,13 @@ use tokio::sync::mpsc;
 
 use super::parts::{Reach, edge_settings, minting, refuse_what_is_not_built, snapshot};
 use super::start::{Running, StartError, warn_of_dates};
+use super::upgrade::Predecessor;
 use crate::api::ReloadOrder;
-use crate::config::Config;
+use crate::config::{Config, Oauth};
+use crate::domain::Role;
 use crate::edge::{DataPlane, Resolver};
 use crate::metrics::Metrics;
-use crate::policy::Snapshot;
+use crate::policy::{RouteTable, Snapshot};
 use crate::revocation::CutReason;
 use crate::service::Context;
 
@@ -33,6 +35,8 @@ pub struct Reloadable {
     counters: Metrics,
     resolver: Arc<dyn Resolver>,
     generation: Arc<AtomicU64>,
+    /// What still drains, and judges by an older one.
+    before: Option<Arc<Predecessor>>,
 }
 
 impl Reloadable {
@@ -41,6 +45,7 @@ impl Reloadable {
         plane: &Arc<DataPlane>,
         counters: &Metrics,
         resolver: Arc<dyn Resolver>,
+        before: Option<Arc<Predecessor>>,
     ) -> Self {
         Reloadable {
             context: Arc::clone(context),
@@ -48,6 +53,7 @@ impl Reloadable {
             counters: counters.clone(),
             resolver,
             generation: Arc::new(AtomicU64::new(1)),
+            before,
         }
     }
 
@@ -69,6 +75,17 @@ impl Reloadable {
         outcome
     }
 
+    /// Takes over what another process, which serves now, took on: what is judged here from
+    /// now on is judged by it, and what lost its right is cut. Upstreams stay as they are.
+    pub fn follow(&self, config: Config) -> usize {
+        self.judge_by(&config.oauth, config.roles, config.routes)
+    }
+
+    /// Cuts all that runs: nobody knows what it has a right to.
+    pub fn cut(&self) {
+        self.plane.cut();
+    }
+
     /// Counts a reload whose file was no good.
     pub fn refused(&self) {
         self.counters.config_reloads.with_label_values(&["refused"]).inc();
@@ -80,11 +97,21 @@ impl Reloadable {
         let reach = Reach::find(&config.server, config.upstreams, &self.resolver).await?;
         let settings =
             edge_settings(&config.server, &config.oauth, reach, &self.context, &self.counters);
+        self.plane.reload(settings);
+        let streams_closed = self.judge_by(&config.oauth, config.roles, config.routes);
+        if let Some(before) = &self.before {
+            before.has_reloaded();
+        }
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(TakenOn { generation, streams_closed })
+    }
+
+    /// Gives how much lost its right.
+    fn judge_by(&self, oauth: &Oauth, roles: Vec<Role>, routes: RouteTable) -> usize {
         let before = self.context.world.load_full();
         let keys = Arc::clone(before.keys());
-        let new = Arc::new(snapshot(&config.oauth, config.roles, config.routes, keys));
-        self.plane.reload(settings);
-        self.context.minting.store(Arc::new(minting(&config.oauth)));
+        let new = Arc::new(snapshot(oauth, roles, routes, keys));
+        self.context.minting.store(Arc::new(minting(oauth)));
         // The keys may have been rotated meanwhile.
         self.context.world.rcu(|old| {
             if Arc::ptr_eq(old.keys(), new.keys()) {
@@ -93,8 +120,7 @@ impl Reloadable {
                 Arc::new(new.with_keys(Arc::clone(old.keys())))
             }
         });
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(TakenOn { generation, streams_closed: self.cut_what_lost_its_right(&before) })
+        self.cut_what_lost_its_right(&before)
     }
 
     /// What comes later than this is judged by the new world.

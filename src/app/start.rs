@@ -237,7 +237,7 @@ pub async fn start_with(
     beside.spawn(again(async move || watched.watch_lag(probe.lock().await.as_mut()).await));
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
     metrics.started.set(context.now().as_secs() as f64);
-    let reloadable = Reloadable::new(&context, &plane, &metrics, resolver);
+    let reloadable = Reloadable::new(&context, &plane, &metrics, resolver, before.clone());
     Ok(Running {
         data: at.data,
         data_tls: at.data_tls,

@@ -43,6 +43,26 @@ pub(super) async fn reload(
     outcome.map(|(_, reloaded)| reloaded)
 }
 
+/// Judges what drains here by the file that the process that serves has taken on.
+pub(super) async fn follow(file: &Path, draining: &Reloadable) {
+    match load(file).await {
+        Ok(config) => {
+            let cut = draining.follow(config);
+            tracing::info!(cut, "what drains is judged by {} as it is now", file.display());
+        }
+        Err(Unchanged(faults)) => {
+            draining.cut();
+            let first = faults.first().map(|fault| as_fault(fault).at(file).to_string());
+            tracing::error!(
+                why = first.unwrap_or_default(),
+                "{} can't be read by the version that drains: all that still ran there is cut, \
+                 since nobody knows what of it has a right to",
+                file.display()
+            );
+        }
+    }
+}
+
 async fn try_reload(
     file: &Path,
     running: &Reloadable,

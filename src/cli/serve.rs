@@ -13,7 +13,7 @@ use super::check::{count, counts};
 use super::failure::{DONE, FAILED, Outcome, Usage};
 use super::inventory::Inventory;
 use super::notify;
-use super::reload::reload;
+use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
     Ended, Handed, Means, Predecessor, Running, Serving, Sockets, StartError, Successor, start_with,
@@ -151,7 +151,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                             drop(orders);
                             // For the one that serves now.
                             living.abort();
-                            return retire(running, &mut signals, is_reload_due).await;
+                            return retire(file, running, &mut signals, is_reload_due).await;
                         }
                         Upgraded::No if is_reload_due => {
                             by_signal(file, &running, &mut inventory).await;
@@ -242,7 +242,12 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, boo
 }
 
 /// The end of a process that has handed over.
-async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) -> Outcome {
+async fn retire(
+    file: &Path,
+    running: Running,
+    signals: &mut Signals,
+    is_reload_due: bool,
+) -> Outcome {
     let serving = running.heir();
     let pass_on = || match serving.as_ref().is_some_and(Serving::reload) {
         true => tracing::info!("SIGHUP is passed on to the process that serves"),
@@ -251,10 +256,19 @@ async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) ->
     if is_reload_due {
         pass_on();
     }
-    let mut retiring = pin!(running.retire());
+    let (mut of_the_other, reloadable) = (running.heir(), running.reloadable());
+    let following = async {
+        while let Some(serving) = &mut of_the_other {
+            serving.has_reloaded().await;
+            follow(file, &reloadable).await;
+        }
+        pending().await
+    };
+    let (mut following, mut retiring) = (pin!(following), pin!(running.retire()));
     let ended = loop {
         tokio::select! {
             ended = &mut retiring => break ended,
+            () = &mut following => {}
             asked = signals.next() => match asked {
                 Asked::End => return Ok(at_once().await),
                 Asked::Reload => pass_on(),

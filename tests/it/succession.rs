@@ -72,7 +72,7 @@ impl Gateway {
         }
     }
 
-    fn is_running(&self, pid: u32) -> bool {
+    pub(crate) fn is_running(&self, pid: u32) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/status"))
             .is_ok_and(|status| !status.contains("State:\tZ"))
     }

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use serde_json::json;
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
@@ -182,4 +183,58 @@ async fn a_version_that_upgrades_in_another_way_is_refused_with_the_way_out() {
     gateway.upgrade_in_vain("failed", 1).await;
     gateway.said("version 0 upgrades in another way: restart instead").await;
     gateway.is_as_before(&token).await;
+}
+
+/// What still runs in the old process loses its right by a reload of the new one, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_cuts_what_lost_its_right_in_the_process_that_drains() {
+    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
+    let (_, lives) = gateway.mint().await;
+    let body = json!({"name": "n", "account": "acme", "scopes": ["library.update"]});
+    let made = gateway.process.admin("/v1/credentials", body).await;
+    let dies = gateway.process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    let events = async |gateway: &Gateway, token: &str, n: usize| {
+        let stream = gateway.events(token).await;
+        gateway.upstream.wait_for_streams(n).await;
+        stream
+    };
+    let (mut living, mut dying) =
+        (events(&gateway, &lives, 1).await, events(&gateway, &dies, 2).await);
+    let old = gateway.pid;
+    gateway.upgrade().await;
+    let config = std::fs::read_to_string(gateway.process.config()).unwrap();
+    let any = config.find("name = \"any\"").unwrap();
+    let (before, route) = config.split_at(any);
+    let narrow = route.replacen("@authenticated", "campaign.list", 1);
+    assert_ne!(narrow, route);
+    std::fs::write(gateway.process.config(), format!("{before}{narrow}")).unwrap();
+    gateway.signal("-HUP", gateway.pid);
+    assert!(timeout(PATIENCE, dying.is_closed()).await.expect("it is cut"));
+    gateway.upstream.wait_for_streams(1).await;
+    assert!(gateway.is_running(old), "{}", gateway.process.stderr());
+    gateway.revoke(&lives).await;
+    assert!(living.is_closed().await);
+    assert!(gateway.is_gone(old).await);
+}
+
+/// A version that can't read what the next one took on does not know what is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drains_ends_if_it_can_not_read_what_was_taken_on() {
+    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
+    let (_, token) = gateway.mint().await;
+    let mut stream = gateway.events(&token).await;
+    gateway.upstream.wait_for_streams(1).await;
+    // Stands for a newer one, which knows a key that the old one does not.
+    let newer = gateway.file("newer.toml");
+    std::fs::copy(gateway.process.config(), &newer).unwrap();
+    gateway
+        .put(&format!("#!/bin/sh\nexec {} serve --config \"${{0%/*}}/newer.toml\"\n", program()));
+    let old = gateway.pid;
+    gateway.upgrade().await;
+    std::fs::write(gateway.process.config(), "[server]\nof_the_future = 1\n").unwrap();
+    gateway.signal("-HUP", gateway.pid);
+    assert!(timeout(PATIENCE, stream.is_closed()).await.expect("it is cut"));
+    assert!(gateway.is_gone(old).await);
+    gateway.said("can't be read by the version that drains").await;
+    assert_eq!(gateway.process.ask(&token).await, 200);
 }

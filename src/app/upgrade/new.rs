@@ -204,6 +204,14 @@ impl Predecessor {
         self.say(Message::Serving);
     }
 
+    /// Says that there is a new configuration: what runs on a right that it takes away is to
+    /// be cut in the old process, too.
+    pub(in crate::app) fn has_reloaded(&self) {
+        if self.is_there() {
+            self.say(Message::Reloaded);
+        }
+    }
+
     async fn wait_for(&self, what: impl Fn(&Progress) -> bool) -> Result<(), StartError> {
         let mut progress = self.progress.subscribe();
         match progress.wait_for(|it| what(it) || it.gone).await {

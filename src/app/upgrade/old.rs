@@ -81,7 +81,7 @@ impl Running {
 
     /// The process that serves, after [`Running::hand_over`].
     pub fn heir(&self) -> Option<Serving> {
-        self.heir.clone().map(Serving)
+        self.heir.clone().map(Serving::new)
     }
 
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {

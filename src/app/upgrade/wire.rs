@@ -32,6 +32,8 @@ pub(super) enum Message {
     Committed(Committed),
     /// Old: it holds here, too, and ended so many live things.
     Applied { revision: Revision, ended: usize },
+    /// New: it has taken a new configuration on, and what lost its right by that is cut.
+    Reloaded,
     /// Old: a change of its own, such as last uses.
     Commit { id: u64, change: Change },
     /// New: what became of it.
