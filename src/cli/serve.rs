@@ -16,7 +16,8 @@ use super::notify;
 use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, Predecessor, Running, Serving, Sockets, StartError, Successor, start_with,
+    Ended, Handed, Means, Predecessor, Reloadable, Running, Serving, Sockets, StartError,
+    Successor, start_with,
 };
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
@@ -109,6 +110,15 @@ impl Signals {
         }
     }
 
+    /// Waits for one that ends, and leaves the others for later.
+    async fn end_first(&mut self) {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+            else => pending().await,
+        }
+    }
+
     /// Waits for one that ends.
     pub(super) async fn end(&mut self) {
         while self.next().await != Asked::End {}
@@ -133,17 +143,29 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let handed = Handed { sockets, before };
     // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    let started = start_with(config, means(Box::new(log)), handed).await;
+    // A disk or a name server that hangs keeps nobody from ending it.
+    let started = tokio::select! {
+        biased;
+        () = signals.end_first() => {
+            out::note_in_passing("ended before it served").await;
+            return Ok(DONE);
+        }
+        started = start_with(config, means(Box::new(log)), handed) => started,
+    };
     let mut running = started.map_err(start_error)?;
     notify::ready();
     let living = tokio::spawn(notify::lives());
     out::note_in_passing(card.words(&running)).await;
-    let mut orders = running.reload_orders();
+    let (mut orders, reloadable) = (running.reload_orders(), running.reloadable());
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => break,
-                Asked::Reload => by_signal(file, &running, &mut inventory).await,
+                Asked::Reload => tokio::select! {
+                    biased;
+                    () = signals.end_first() => break,
+                    () = by_signal(file, &reloadable, &mut inventory) => {}
+                },
                 Asked::Upgrade => {
                     let (upgraded, is_reload_due) = upgrade(&mut running, &mut signals).await;
                     match upgraded {
@@ -153,9 +175,11 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                             living.abort();
                             return retire(file, running, &mut signals, is_reload_due).await;
                         }
-                        Upgraded::No if is_reload_due => {
-                            by_signal(file, &running, &mut inventory).await;
-                        }
+                        Upgraded::No if is_reload_due => tokio::select! {
+                            biased;
+                            () = signals.end_first() => break,
+                            () = by_signal(file, &reloadable, &mut inventory) => {}
+                        },
                         Upgraded::No => {}
                         Upgraded::End => break,
                     }
@@ -165,8 +189,13 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                 anyhow::bail!("the data plane serves no more, for no reason; this is a bug");
             }
             Some(order) = orders.recv() => {
-                let outcome = reload(file, &running.reloadable(), &mut inventory, &order.by).await;
-                let _ = order.reply.send(outcome);
+                tokio::select! {
+                    biased;
+                    () = signals.end_first() => break,
+                    outcome = reload(file, &reloadable, &mut inventory, &order.by) => {
+                        let _ = order.reply.send(outcome);
+                    }
+                }
             }
         }
     }
@@ -186,9 +215,9 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
 }
 
 /// A reload that nobody waits for.
-async fn by_signal(file: &Path, running: &Running, inventory: &mut Inventory) {
+async fn by_signal(file: &Path, reloadable: &Reloadable, inventory: &mut Inventory) {
     notify::reloading();
-    let _ = reload(file, &running.reloadable(), inventory, &Actor::gateway()).await;
+    let _ = reload(file, reloadable, inventory, &Actor::gateway()).await;
     notify::ready();
 }
 

@@ -19,7 +19,7 @@ use super::handshake::Handshakes;
 use super::headers::Origin;
 use super::http2;
 use super::lag::{Lag, Late, Probe};
-use super::peers::watch_all;
+use super::peers::{take_over_all, watch_all};
 use super::proxy::Gateway;
 use super::seat::{Seat, Seats};
 use super::settings::EdgeSettings;
@@ -88,15 +88,7 @@ impl DataPlane {
     /// Replaces the settings; requests under way end with the old ones. What
     /// was judged a moment ago may still go to an upstream that is dropped.
     pub fn reload(&self, mut settings: EdgeSettings) {
-        for (name, upstream) in &self.gateway.settings.load().upstreams {
-            match settings.upstreams.get(name) {
-                Some(new) => new.take_over(upstream),
-                None => {
-                    upstream.retire();
-                    settings.upstreams.insert(name.clone(), Arc::clone(upstream));
-                }
-            }
-        }
+        take_over_all(&mut settings.upstreams, &self.gateway.settings.load().upstreams);
         // The listeners stay until a restart, and so does what they show.
         settings.tls = settings.tls.or_else(|| self.gateway.settings.load().tls.clone());
         self.gateway.settings.store(Arc::new(settings));

@@ -43,6 +43,7 @@ mod revocation;
 mod roles;
 mod secrets;
 mod secure;
+mod signals;
 mod store_fails;
 mod streaming;
 mod succession;

@@ -105,12 +105,14 @@ impl Running {
         let failed = UpgradeError::failed("the new process can't be talked to");
         let (ours, theirs) = UnixStream::pair().map_err(&failed)?;
         ours.set_nonblocking(true).map_err(&failed)?;
-        let mut child = Started::new(to, theirs.into(), &self.doors)?;
         let context = Arc::clone(&self.context);
         let lent = Arc::clone(&self.lent);
         let over = Heir::over(ours, lent, context, self.aside.handle());
         let (heir, mut steps) = over.map_err(&failed)?;
         let talking = Talking::with(&heir);
+        // Whenever this is dropped the child ends before the talk does: one that was told to
+        // serve would take a talk that ends for the end of this process, and make sure of it.
+        let mut child = Started::new(to, theirs.into(), &self.doors)?;
         let wait = self.times.upgrade;
         let outcome = match timeout(wait, self.talk(&heir, &mut steps, &mut child)).await {
             Ok(Ok(able)) => goes_over(&heir, &mut steps).await.map(|()| able),
