@@ -263,6 +263,8 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, boo
             Upgraded::Yes
         }
         Err(error) => {
+            // The other one may have said so of itself.
+            notify::main_process(std::process::id());
             tracing::error!(%error, "not upgraded; this process goes on as before");
             Upgraded::No
         }

@@ -105,6 +105,8 @@ async fn a_new_process_that_dies_when_it_is_to_serve_leaves_the_old_one_serving(
     gateway.wait_for_outcome("failed", 1).await;
     load.goes_on().await;
     gateway.said("it ended when it was to serve").await;
+    let old = gateway.pid;
+    assert_eq!(gateway.wait_for_word("").await, format!("MAINPID={old}\n"));
     gateway.is_as_before(&token).await;
     load.end().await;
 }

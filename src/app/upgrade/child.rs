@@ -52,8 +52,14 @@ impl Started {
         Ok(Started { child: Some(child), speaks: None })
     }
 
+    /// Takes note of who says that it speaks for it. A number that means something else
+    /// here, as from a container within this one, is nobody's who may be ended.
     pub(super) fn speaks(&mut self, pid: u32) {
-        self.speaks = handle(pid);
+        let own = self.child.as_ref().map(Child::id);
+        self.speaks = handle(pid).filter(|_| own.is_some_and(|own| descends(pid, own)));
+        if self.speaks.is_none() {
+            tracing::warn!(pid, "the new process is none that this one started: it can't be ended");
+        }
     }
 
     /// It may live. Gives who speaks for it.
@@ -96,8 +102,43 @@ fn handle(pid: u32) -> Option<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
+/// How many scripts may stand before a program.
+const GENERATIONS: u32 = 8;
+
+/// Whether a process is another one, or was started by it.
+fn descends(mut pid: u32, from: u32) -> bool {
+    for _ in 0..GENERATIONS {
+        if pid == from {
+            return true;
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Behind the name, which may hold anything: its state and its parent.
+        let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        let parent = rest.and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        let Some(parent) = parent else { return false };
+        pid = parent;
+    }
+    false
+}
+
 /// Waits until a process is no more, for so long at most.
 fn wait_for_end(process: &OwnedFd, patience: Duration) {
     let patience = Timespec::try_from(patience).ok();
     let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_started_here_may_be_ended() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let (own, child_pid) = (std::process::id(), child.id());
+        let found = [(child_pid, own), (own, own), (own, child_pid), (1, own), (0, own)]
+            .map(|(pid, from)| descends(pid, from));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, [true, true, false, false, false]);
+    }
 }
