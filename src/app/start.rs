@@ -1,7 +1,8 @@
 //! From a configuration to a running gateway, and to its end.
 //!
 //! The order is a promise: open the store, load all of it, only then listen,
-//! only then be ready.
+//! only then be ready. In an upgrade the ports are open before that, since somebody
+//! serves there, and the store is asked for last.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -195,7 +196,7 @@ pub async fn start_with(
     let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
     readiness.ready();
     if let Some(before) = &before {
-        before.is_followed();
+        before.now_serves();
     }
     let (closing, farewell) = (watch::Sender::new(Closing::Open), Farewell::default());
     let mut beside = JoinSet::new();

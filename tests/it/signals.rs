@@ -14,12 +14,13 @@ const STEP: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Puts a pipe in the place of a file: whoever reads it waits, as for a disk that hangs.
-fn hang(file: &Path) {
+pub(crate) fn hang(file: &Path) {
     let _ = std::fs::remove_file(file);
     assert!(Command::new("mkfifo").arg("-m600").arg(file).status().unwrap().success());
 }
 
-async fn is_read(file: &Path) -> pipe::Sender {
+/// Waits until somebody reads such a file.
+pub(crate) async fn is_read(file: &Path) -> pipe::Sender {
     let opened = async {
         loop {
             match pipe::OpenOptions::new().open_sender(file) {

@@ -1,13 +1,12 @@
 //! Upgrades that fail at the worst moments: the new process has the store, or was told to
 //! serve. The old one goes on, and nobody notices.
 
-use std::process::Command;
-
 use serde_json::json;
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use crate::process::program;
+use crate::signals::{hang, is_read};
 use crate::succession::written;
 use crate::upgrade::{Gateway, Load, PATIENCE, STALLS, STEP};
 
@@ -16,20 +15,12 @@ impl Gateway {
     /// what is sent through the pipe lets it go on. Also gives its number.
     async fn half_way(&self) -> (pipe::Sender, u32) {
         let key = self.file("state.key");
-        std::fs::rename(&key, self.file("kept.key")).unwrap();
-        assert!(Command::new("mkfifo").arg("-m600").arg(&key).status().unwrap().success());
+        std::fs::copy(&key, self.file("kept.key")).unwrap();
+        hang(&key);
         let script = "#!/bin/sh\necho $$ >\"${0%/*}/number\"\n";
         self.put(&format!("{script}exec {} \"$@\"\n", program()));
         self.signal("-USR2", self.pid);
-        let opened = async {
-            loop {
-                match pipe::OpenOptions::new().open_sender(&key) {
-                    Ok(pipe) => return pipe,
-                    Err(_) => sleep(STEP).await,
-                }
-            }
-        };
-        let pipe = timeout(PATIENCE, opened).await.expect("the key file is read");
+        let pipe = is_read(&key).await;
         (pipe, written(&self.file("number")).await.trim().parse().unwrap())
     }
 

@@ -200,7 +200,7 @@ impl Predecessor {
 
     /// Says that it serves. Before this nothing is changed here, so that the old one knows
     /// all that is in the store if it has to take it back.
-    pub(in crate::app) fn is_followed(&self) {
+    pub(in crate::app) fn now_serves(&self) {
         self.say(Message::Serving);
     }
 
