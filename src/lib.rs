@@ -136,7 +136,8 @@
 //! 13. A reload takes effect or changes nothing. `Snapshot` and `EdgeSettings` are
 //!     immutable and swapped, after all that can fail; then what runs on a right
 //!     that is gone is cut (`policy::Ground::holds`), and what registers later is
-//!     judged again: `what_loses_its_right_is_cut_and_the_rest_lives_on`.
+//!     judged again: `what_loses_its_right_is_cut_and_the_rest_lives_on`, in a process that
+//!     drains as well: `a_reload_cuts_what_lost_its_right_in_the_process_that_drains`.
 //! 14. Every request is judged, whatever its shape.
 //!     `an_upgrade_header_changes_nothing_in_judging`,
 //!     `the_verdict_is_that_of_the_upgrade_of_http1`,

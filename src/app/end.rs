@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::background::keep;
 use super::ports::Closing;
 use super::start::Running;
-use super::upgrade::has_let_go;
+use super::upgrade::take_back_at_last;
 
 /// How long a connection may be silent once the door is shut. A request may be on
 /// its way on it, and is answered; then it is closed.
@@ -67,9 +67,7 @@ impl Running {
         self.drain(LAST_ORDERS).await;
         self.end_beside().await;
         // An upgrade may have been under way, and its process is gone.
-        has_let_go(&mut self.letting_go).await;
-        let lent = Arc::clone(&self.lent);
-        let _ = tokio::task::spawn_blocking(move || lent.take_back()).await;
+        take_back_at_last(&self.lent, &mut self.letting_go).await;
         self.write_and_close().await;
     }
 

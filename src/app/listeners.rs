@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
+use super::aside::Aside;
 use super::start::StartError;
 use crate::config::{Admin, Metrics, Server};
 use crate::edge::bind;
@@ -70,12 +71,23 @@ struct Key {
     name: &'static str,
 }
 
-/// All listeners of a gateway.
+/// All listeners of a gateway, and where they are once the system has picked ports.
 pub(super) struct Listeners {
     pub(super) plain: Vec<TcpListener>,
     pub(super) encrypted: Vec<TcpListener>,
+    /// Woken by the threads beside, as the next one.
     pub(super) admin: TcpListener,
     pub(super) metrics: TcpListener,
+    pub(super) at: Addresses,
+    pub(super) doors: Doors,
+}
+
+/// Where a gateway listens.
+pub(super) struct Addresses {
+    pub(super) data: Vec<SocketAddr>,
+    pub(super) data_tls: Vec<SocketAddr>,
+    pub(super) admin: SocketAddr,
+    pub(super) metrics: SocketAddr,
 }
 
 /// Second handles of all listeners, with their names. As long as one is there, the
@@ -89,6 +101,7 @@ impl Listeners {
         (server, admin, metrics): (&Server, &Admin, &Metrics),
         mut sockets: Sockets,
         strict: bool,
+        aside: &Aside,
     ) -> Result<Self, StartError> {
         let tls = server.tls.as_ref().map_or(&[][..], |tls| &tls.listen);
         let mut all = |addresses: &[SocketAddr], key: &'static str, name| {
@@ -107,20 +120,35 @@ impl Listeners {
             Some(address) => tracing::info!(%address, "is not listened on any more"),
             None => {}
         }
-        Ok(Listeners { plain, encrypted, admin, metrics })
-    }
-
-    /// For whoever comes next.
-    pub(super) fn doors(&self) -> Result<Doors, StartError> {
-        let plain = self.plain.iter().map(|listener| (DATA, listener));
-        let encrypted = self.encrypted.iter().map(|listener| (TLS, listener));
-        let beside = [(ADMIN, &self.admin), (METRICS, &self.metrics)];
-        let second = |(name, listener): (&'static str, &TcpListener)| {
-            listener.as_fd().try_clone_to_owned().map(|door| (name, door))
+        let one = |listener: &TcpListener| listener.local_addr().map_err(StartError::Thread);
+        let at = Addresses {
+            data: local(&plain, "server.listen")?,
+            data_tls: local(&encrypted, "server.tls.listen")?,
+            admin: one(&admin)?,
+            metrics: one(&metrics)?,
         };
-        let all = plain.chain(encrypted).chain(beside).map(second);
-        all.collect::<Result<_, _>>().map_err(StartError::Thread)
+        let doors = doors(&plain, &encrypted, &admin, &metrics)?;
+        let adopt = |listener| aside.adopt(listener).map_err(StartError::Thread);
+        let (admin, metrics) = (adopt(admin)?, adopt(metrics)?);
+        Ok(Listeners { plain, encrypted, admin, metrics, at, doors })
     }
+}
+
+/// For whoever comes next.
+fn doors(
+    plain: &[TcpListener],
+    encrypted: &[TcpListener],
+    admin: &TcpListener,
+    metrics: &TcpListener,
+) -> Result<Doors, StartError> {
+    let plain = plain.iter().map(|listener| (DATA, listener));
+    let encrypted = encrypted.iter().map(|listener| (TLS, listener));
+    let beside = [(ADMIN, admin), (METRICS, metrics)];
+    let second = |(name, listener): (&'static str, &TcpListener)| {
+        listener.as_fd().try_clone_to_owned().map(|door| (name, door))
+    };
+    let all = plain.chain(encrypted).chain(beside).map(second);
+    all.collect::<Result<_, _>>().map_err(StartError::Thread)
 }
 
 fn listen(
@@ -135,11 +163,7 @@ fn listen(
     listener.map_err(|error| StartError::Listen { address, key, error })
 }
 
-/// Where listeners are, once the system has picked ports.
-pub(super) fn local(
-    listeners: &[TcpListener],
-    key: &'static str,
-) -> Result<Vec<SocketAddr>, StartError> {
+fn local(listeners: &[TcpListener], key: &'static str) -> Result<Vec<SocketAddr>, StartError> {
     let failed = |error| StartError::Listen { address: ([0, 0, 0, 0], 0).into(), key, error };
     listeners.iter().map(|listener| listener.local_addr().map_err(failed)).collect()
 }

@@ -82,22 +82,39 @@ pub(super) fn snapshot(
     })
 }
 
-pub(super) async fn edge_settings(
+/// How clients and upstreams are reached: what has to be looked up and tried out, and can
+/// fail.
+pub(super) struct Reach {
+    upstreams: Vec<UpstreamSettings>,
+    tls: Option<TlsFront>,
+}
+
+impl Reach {
+    pub(super) async fn find(
+        server: &Server,
+        upstreams: Vec<Upstream>,
+        resolver: &Arc<dyn Resolver>,
+    ) -> Result<Self, StartError> {
+        let tls = server.tls.as_ref().map(front).transpose()?;
+        let mut resolved = Vec::with_capacity(upstreams.len());
+        for upstream in upstreams {
+            resolved.push(resolve(upstream, resolver).await?);
+        }
+        Ok(Reach { upstreams: resolved, tls })
+    }
+}
+
+pub(super) fn edge_settings(
     server: &Server,
     oauth: &Oauth,
-    upstreams: Vec<Upstream>,
+    reach: Reach,
     context: &Arc<Context>,
     metrics: &Metrics,
-    resolver: &Arc<dyn Resolver>,
-) -> Result<EdgeSettings, StartError> {
+) -> EdgeSettings {
     let paths = oauth_paths(oauth);
     let owned = endpoints(&paths);
     let mount = Mount::new(Box::new(owned), router(Arc::clone(context), &paths, metrics.clone()));
-    let mut resolved = Vec::with_capacity(upstreams.len());
-    for upstream in upstreams {
-        resolved.push(resolve(upstream, resolver).await?);
-    }
-    Ok(EdgeSettings::new(EdgeParts {
+    EdgeSettings::new(EdgeParts {
         header_bytes: server.limits.header_bytes,
         target_bytes: server.limits.target_bytes,
         body_bytes: server.limits.body_bytes,
@@ -107,11 +124,11 @@ pub(super) async fn edge_settings(
         requests: server.limits.requests,
         lag: server.limits.lag,
         trusted_proxies: server.trusted_proxies.clone(),
-        upstreams: resolved,
+        upstreams: reach.upstreams,
         mount,
-        tls: server.tls.as_ref().map(front).transpose()?,
+        tls: reach.tls,
         resource_metadata: resource_metadata(&oauth.issuer),
-    }))
+    })
 }
 
 fn front(tls: &Tls) -> Result<TlsFront, StartError> {

@@ -1,15 +1,15 @@
 //! From a configuration to a running gateway, and to its end.
 //!
 //! The order is a promise: open the store, load all of it, only then listen,
-//! only then be ready.
+//! only then be ready. In an upgrade the ports are open before that, since somebody
+//! serves there, and the store is asked for last.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::aside::Aside;
@@ -20,19 +20,18 @@ use super::background::{
 use super::descriptors::enough_for;
 use super::end::Farewell;
 pub use super::error::StartError;
-use super::listeners::{Doors, Listeners, Sockets, local};
+use super::listeners::{Doors, Listeners, Sockets};
 use super::panics;
-use super::parts::{edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::parts::{Reach, edge_settings, refuse_what_is_not_built};
 use super::ports::{self, Closing, Heads};
+use super::reload::Reloadable;
 use super::state::{blocking, context, open};
 use super::upgrade::{Heir, LentStore, Predecessor, Reopen};
-use crate::api::{Readiness, ReloadOrder, Reloads, admin_router, ops_router};
+use crate::api::{Readiness, Reloads, admin_router, ops_router};
 use crate::config::{Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole, Clock, Entropy};
 use crate::edge::{DataPlane, Probe, Resolver, again};
 use crate::metrics::{AccessLog, MeteredStore, Metrics};
-use crate::policy::Snapshot;
-use crate::revocation::CutReason;
 use crate::service::{Actor, Context, create_admin};
 use crate::store::{SledOptions, SledStore, Store};
 
@@ -80,15 +79,14 @@ pub struct Running {
     pub readiness: Readiness,
     pub(super) counters: Metrics,
     pub(super) plane: Arc<DataPlane>,
-    resolver: Arc<dyn Resolver>,
     pub(super) store: Arc<dyn Store>,
     pub(super) lent: Arc<LentStore>,
     pub(super) log: Arc<AccessLog>,
     pub(super) serving: JoinHandle<()>,
     pub(super) beside: JoinSet<()>,
     pub(super) aside: Aside,
-    reloads: Reloads,
-    generation: AtomicU64,
+    pub(super) reloads: Reloads,
+    pub(super) reloadable: Reloadable,
     pub(super) closing: watch::Sender<Closing>,
     pub(super) farewell: Farewell,
     pub(super) doors: Doors,
@@ -105,15 +103,6 @@ pub(super) struct Times {
     pub(super) delay: Duration,
     pub(super) drain: Duration,
     pub(super) upgrade: Duration,
-}
-
-/// A configuration that was taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TakenOn {
-    /// How many configurations there were, the one of the start included.
-    pub generation: u64,
-    /// How many requests and streams lost the right that they ran on.
-    pub streams_closed: usize,
 }
 
 /// Starts a gateway on the current runtime.
@@ -151,8 +140,20 @@ pub async fn start_with(
     let Means { clock, entropy, log, store, resolver, probe } = means;
     let in_memory = store_config.engine == Engine::Memory && store.is_none();
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
-    let Handed { sockets, before } = handed;
+    let Handed { mut sockets, before } = handed;
+    let aside = Aside::new().map_err(StartError::Thread)?;
+    let log =
+        Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
+    let mut id_start = [0; 8];
+    entropy.fill(&mut id_start)?;
+    let reach = Reach::find(&server, upstreams, &resolver).await?;
+    let listen = |sockets, strict| {
+        Listeners::open((&server, &admin, &metrics_config), sockets, strict, &aside)
+    };
+    let mut listeners = None;
     if let Some(before) = &before {
+        // While the store is away nobody can revoke: all that needs none comes before that.
+        listeners = Some(listen(std::mem::take(&mut sockets), false)?);
         before.ask_for_store().await?;
     }
     let followed = before.clone();
@@ -166,45 +167,37 @@ pub async fn start_with(
     });
     let (opened, lent) = opened.await?;
     let store = Arc::clone(&opened.store);
-    let context = context(opened, &oauth, roles, routes, clock, Arc::clone(&entropy)).await?;
+    let context = context(opened, &oauth, roles, routes, clock, entropy).await?;
     let first_admin = if in_memory && context.memory.admins.is_empty() {
         Some(first_admin(&context).await?)
     } else {
         None
     };
-    let mut settings =
-        edge_settings(&server, &oauth, upstreams, &context, &metrics, &resolver).await?;
+    let mut settings = edge_settings(&server, &oauth, reach, &context, &metrics);
     settings.connections = enough_for(settings.connections);
-    let log =
-        Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
-    let mut id_start = [0; 8];
-    entropy.fill(&mut id_start)?;
-    let plane = Arc::new(DataPlane::new(
-        Arc::clone(&context),
-        settings,
-        metrics.clone(),
-        Arc::clone(&log),
-        u64::from_le_bytes(id_start),
-    ));
-    let listeners = Listeners::open((&server, &admin, &metrics_config), sockets, before.is_none())?;
-    let doors = listeners.doors()?;
-    let Listeners { plain, encrypted, admin: admin_listener, metrics: metrics_listener } =
-        listeners;
-    let data = local(&plain, "server.listen")?;
-    let data_tls = local(&encrypted, "server.tls.listen")?;
-    let one =
-        |listener: &tokio::net::TcpListener| listener.local_addr().map_err(StartError::Thread);
-    let (admin_address, metrics_address) = (one(&admin_listener)?, one(&metrics_listener)?);
-    let aside = Aside::new().map_err(StartError::Thread)?;
-    let adopt = |listener| aside.adopt(listener).map_err(StartError::Thread);
-    let (admin_listener, metrics_listener) = (adopt(admin_listener)?, adopt(metrics_listener)?);
+    let id_start = u64::from_le_bytes(id_start);
+    let (state, log_too) = (Arc::clone(&context), Arc::clone(&log));
+    let plane = Arc::new(DataPlane::new(state, settings, metrics.clone(), log_too, id_start));
+    let listeners = match listeners {
+        Some(listeners) => listeners,
+        None => listen(sockets, true)?,
+    };
+    let Listeners { plain, encrypted, admin, metrics: metrics_listener, at, doors } = listeners;
     if let Some(before) = &before {
         before.ask_to_serve(store.status().head).await?;
     }
 
-    // From here on nothing can fail: the process before does not serve any more.
+    // From here on nothing can fail. Until it is said that this one serves it changes nothing,
+    // and the process before serves as well.
+    let served = Arc::clone(&plane);
+    let serving = tokio::spawn(async move { served.serve(plain, encrypted).await });
+    plane.accepts().await;
     let timed = Arc::clone(&context);
     let readiness = Readiness::new(Arc::clone(&store)).doubted(move || clock_doubt(&timed));
+    readiness.ready();
+    if let Some(before) = &before {
+        before.now_serves();
+    }
     let (closing, farewell) = (watch::Sender::new(Closing::Open), Farewell::default());
     let mut beside = JoinSet::new();
     let gather = gather(Arc::clone(&context), Arc::clone(&plane), metrics.clone());
@@ -214,7 +207,7 @@ pub async fn start_with(
         admin_router(state, readiness.clone(), counters, Arc::clone(&gather), reloads.clone());
     let ops_app = ops_router(metrics.clone(), readiness.clone(), gather);
     let heads = Heads { within: server.limits.header_timeout, bytes: server.limits.header_bytes };
-    for (listener, app) in [(admin_listener, admin_app), (metrics_listener, ops_app)] {
+    for (listener, app) in [(admin, admin_app), (metrics_listener, ops_app)] {
         let (app, closing) = (farewell.round(app), closing.subscribe());
         let serve =
             async move || ports::serve(&listener, app.clone(), heads, closing.clone()).await;
@@ -243,29 +236,26 @@ pub async fn start_with(
     beside.spawn(again(async move || watched.watch_upstreams().await));
     let (watched, probe) = (Arc::clone(&plane), tokio::sync::Mutex::new(probe));
     beside.spawn(again(async move || watched.watch_lag(probe.lock().await.as_mut()).await));
-    let served = Arc::clone(&plane);
-    let serving = tokio::spawn(async move { served.serve(plain, encrypted).await });
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
     metrics.started.set(context.now().as_secs() as f64);
-    readiness.ready();
+    let reloadable = Reloadable::new(&context, &plane, &metrics, resolver, before.clone());
     Ok(Running {
-        data,
-        data_tls,
-        admin: admin_address,
-        metrics: metrics_address,
+        data: at.data,
+        data_tls: at.data_tls,
+        admin: at.admin,
+        metrics: at.metrics,
         first_admin,
         context,
         readiness,
         counters: metrics,
         plane,
-        resolver,
         store,
         log,
         serving,
         beside,
         aside,
         reloads,
-        generation: AtomicU64::new(1),
+        reloadable,
         closing,
         farewell,
         lent,
@@ -286,7 +276,7 @@ fn reopen(options: SledOptions) -> Box<Reopen> {
     Box::new(move || Ok(Arc::new(SledStore::open(options.clone())?) as Arc<dyn Store>))
 }
 
-fn warn_of_dates(config: &Config, clock: &dyn Clock) {
+pub(super) fn warn_of_dates(config: &Config, clock: &dyn Clock) {
     for warning in config.out_of_date(clock.now()) {
         tracing::warn!("{}: {}", warning.key, warning.message);
     }
@@ -314,75 +304,4 @@ async fn first_admin(context: &Context) -> Result<AdminKey, StartError> {
     let name = AdminName::new(FIRST_ADMIN).map_err(|error| failed(&error))?;
     let made = create_admin(context, &Actor::gateway(), name, AdminRole::SuperAdmin).await;
     made.map(|made| made.key).map_err(|error| failed(&error))
-}
-
-impl Running {
-    /// Takes a new configuration on: routes, roles, upstreams, limits, token
-    /// lives, certificates. Addresses, the store and threads stay as they are. Requests
-    /// under way end as they began, but for those that run on a right that is gone.
-    ///
-    /// # Errors
-    /// When it can't be taken on; then all stays as it was.
-    pub async fn reload(&self, config: Config) -> Result<TakenOn, StartError> {
-        let outcome = self.try_reload(config).await;
-        let word = if outcome.is_ok() { "ok" } else { "refused" };
-        self.counters.config_reloads.with_label_values(&[word]).inc();
-        outcome
-    }
-
-    /// Counts a reload whose file was no good.
-    pub fn reload_refused(&self) {
-        self.counters.config_reloads.with_label_values(&["refused"]).inc();
-    }
-
-    /// Wishes for a reload that come through the admin port, from now on.
-    pub fn reload_orders(&self) -> mpsc::Receiver<ReloadOrder> {
-        self.reloads.listen()
-    }
-
-    /// Returns when the data plane serves no more, and nobody asked for that: a bug.
-    pub async fn fails(&mut self) {
-        let _ = (&mut self.serving).await;
-    }
-
-    async fn try_reload(&self, config: Config) -> Result<TakenOn, StartError> {
-        refuse_what_is_not_built(&config)?;
-        warn_of_dates(&config, self.context.clock.as_ref());
-        let settings = edge_settings(
-            &config.server,
-            &config.oauth,
-            config.upstreams,
-            &self.context,
-            &self.counters,
-            &self.resolver,
-        )
-        .await?;
-        let before = self.context.world.load_full();
-        let keys = Arc::clone(before.keys());
-        let new = Arc::new(snapshot(&config.oauth, config.roles, config.routes, keys));
-        self.plane.reload(settings);
-        self.context.minting.store(Arc::new(minting(&config.oauth)));
-        // The keys may have been rotated meanwhile.
-        self.context.world.rcu(|old| {
-            if Arc::ptr_eq(old.keys(), new.keys()) {
-                Arc::clone(&new)
-            } else {
-                Arc::new(new.with_keys(Arc::clone(old.keys())))
-            }
-        });
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(TakenOn { generation, streams_closed: self.cut_what_lost_its_right(&before) })
-    }
-
-    /// What comes later than this is judged by the new world.
-    fn cut_what_lost_its_right(&self, before: &Snapshot) -> usize {
-        let memory = &self.context.memory;
-        let world = self.context.world.load();
-        let (old, new) = (before.expectations(), world.expectations());
-        let strangers = old.issuer != new.issuer || old.audience != new.audience;
-        memory.streams.cut_any(CutReason::Narrowed, |client, live| {
-            let standing = memory.revoked.standing(client);
-            strangers || !standing.is_some_and(|standing| live.holds(&standing))
-        })
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::check::count;
 use super::inventory::Inventory;
 use crate::api::{ConfigFault, Reloaded, Unchanged};
-use crate::app::Running;
+use crate::app::Reloadable;
 use crate::config::{self, Config, Fault};
 use crate::service::{Actor, note_reload};
 
@@ -16,7 +16,7 @@ use crate::service::{Actor, note_reload};
 /// Every fault there is; then all stays as it was.
 pub(super) async fn reload(
     file: &Path,
-    running: &Running,
+    running: &Reloadable,
     inventory: &mut Inventory,
     by: &Actor,
 ) -> Result<Reloaded, Unchanged> {
@@ -28,7 +28,7 @@ pub(super) async fn reload(
             }
             tracing::info!("{} is taken on: {words}", file.display());
             let noted =
-                note_reload(&running.context, by, reloaded.generation, &reloaded.changed).await;
+                note_reload(running.context(), by, reloaded.generation, &reloaded.changed).await;
             if let Err(error) = noted {
                 tracing::error!(%error, "a reload is missing in the trail");
             }
@@ -43,16 +43,36 @@ pub(super) async fn reload(
     outcome.map(|(_, reloaded)| reloaded)
 }
 
+/// Judges what drains here by the file that the process that serves has taken on.
+pub(super) async fn follow(file: &Path, draining: &Reloadable) {
+    match load(file).await {
+        Ok(config) => {
+            let cut = draining.follow(config);
+            tracing::info!(cut, "what drains is judged by {} as it is now", file.display());
+        }
+        Err(Unchanged(faults)) => {
+            draining.cut();
+            let first = faults.first().map(|fault| as_fault(fault).at(file).to_string());
+            tracing::error!(
+                why = first.unwrap_or_default(),
+                "{} can't be read by the version that drains: all that still ran there is cut, \
+                 since nobody knows what of it has a right to",
+                file.display()
+            );
+        }
+    }
+}
+
 async fn try_reload(
     file: &Path,
-    running: &Running,
+    running: &Reloadable,
     inventory: &mut Inventory,
 ) -> Result<(String, Reloaded), Unchanged> {
-    let config = load(file).await.inspect_err(|_| running.reload_refused())?;
+    let config = load(file).await.inspect_err(|_| running.refused())?;
     let new = Inventory::of(&config);
     let fixed = inventory.fixed_changes(&new);
     if !fixed.is_empty() {
-        running.reload_refused();
+        running.refused();
         let fault = |key: &str| ConfigFault {
             key: key.to_owned(),
             line: None,

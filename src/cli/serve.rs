@@ -13,10 +13,11 @@ use super::check::{count, counts};
 use super::failure::{DONE, FAILED, Outcome, Usage};
 use super::inventory::Inventory;
 use super::notify;
-use super::reload::reload;
+use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, Predecessor, Running, Serving, Sockets, StartError, Successor, start_with,
+    Ended, Handed, Means, Predecessor, Reloadable, Running, Serving, Sockets, StartError,
+    Successor, start_with,
 };
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
@@ -109,6 +110,15 @@ impl Signals {
         }
     }
 
+    /// Waits for one that ends, and leaves the others for later.
+    async fn end_first(&mut self) {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+            else => pending().await,
+        }
+    }
+
     /// Waits for one that ends.
     pub(super) async fn end(&mut self) {
         while self.next().await != Asked::End {}
@@ -133,17 +143,29 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let handed = Handed { sockets, before };
     // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    let started = start_with(config, means(Box::new(log)), handed).await;
+    // A disk or a name server that hangs keeps nobody from ending it.
+    let started = tokio::select! {
+        biased;
+        () = signals.end_first() => {
+            out::note_in_passing("ended before it served").await;
+            return Ok(DONE);
+        }
+        started = start_with(config, means(Box::new(log)), handed) => started,
+    };
     let mut running = started.map_err(start_error)?;
     notify::ready();
     let living = tokio::spawn(notify::lives());
     out::note_in_passing(card.words(&running)).await;
-    let mut orders = running.reload_orders();
+    let (mut orders, reloadable) = (running.reload_orders(), running.reloadable());
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => break,
-                Asked::Reload => by_signal(file, &running, &mut inventory).await,
+                Asked::Reload => tokio::select! {
+                    biased;
+                    () = signals.end_first() => break,
+                    () = by_signal(file, &reloadable, &mut inventory) => {}
+                },
                 Asked::Upgrade => {
                     let (upgraded, is_reload_due) = upgrade(&mut running, &mut signals).await;
                     match upgraded {
@@ -151,11 +173,13 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                             drop(orders);
                             // For the one that serves now.
                             living.abort();
-                            return retire(running, &mut signals, is_reload_due).await;
+                            return retire(file, running, &mut signals, is_reload_due).await;
                         }
-                        Upgraded::No if is_reload_due => {
-                            by_signal(file, &running, &mut inventory).await;
-                        }
+                        Upgraded::No if is_reload_due => tokio::select! {
+                            biased;
+                            () = signals.end_first() => break,
+                            () = by_signal(file, &reloadable, &mut inventory) => {}
+                        },
                         Upgraded::No => {}
                         Upgraded::End => break,
                     }
@@ -165,8 +189,13 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
                 anyhow::bail!("the data plane serves no more, for no reason; this is a bug");
             }
             Some(order) = orders.recv() => {
-                let outcome = reload(file, &running, &mut inventory, &order.by).await;
-                let _ = order.reply.send(outcome);
+                tokio::select! {
+                    biased;
+                    () = signals.end_first() => break,
+                    outcome = reload(file, &reloadable, &mut inventory, &order.by) => {
+                        let _ = order.reply.send(outcome);
+                    }
+                }
             }
         }
     }
@@ -186,9 +215,9 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
 }
 
 /// A reload that nobody waits for.
-async fn by_signal(file: &Path, running: &Running, inventory: &mut Inventory) {
+async fn by_signal(file: &Path, reloadable: &Reloadable, inventory: &mut Inventory) {
     notify::reloading();
-    let _ = reload(file, running, inventory, &Actor::gateway()).await;
+    let _ = reload(file, reloadable, inventory, &Actor::gateway()).await;
     notify::ready();
 }
 
@@ -234,6 +263,8 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, boo
             Upgraded::Yes
         }
         Err(error) => {
+            // The other one may have said so of itself.
+            notify::main_process(std::process::id());
             tracing::error!(%error, "not upgraded; this process goes on as before");
             Upgraded::No
         }
@@ -242,7 +273,12 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, boo
 }
 
 /// The end of a process that has handed over.
-async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) -> Outcome {
+async fn retire(
+    file: &Path,
+    running: Running,
+    signals: &mut Signals,
+    is_reload_due: bool,
+) -> Outcome {
     let serving = running.heir();
     let pass_on = || match serving.as_ref().is_some_and(Serving::reload) {
         true => tracing::info!("SIGHUP is passed on to the process that serves"),
@@ -251,10 +287,19 @@ async fn retire(running: Running, signals: &mut Signals, is_reload_due: bool) ->
     if is_reload_due {
         pass_on();
     }
-    let mut retiring = pin!(running.retire());
+    let (mut of_the_other, reloadable) = (running.heir(), running.reloadable());
+    let following = async {
+        while let Some(serving) = &mut of_the_other {
+            serving.has_reloaded().await;
+            follow(file, &reloadable).await;
+        }
+        pending().await
+    };
+    let (mut following, mut retiring) = (pin!(following), pin!(running.retire()));
     let ended = loop {
         tokio::select! {
             ended = &mut retiring => break ended,
+            () = &mut following => {}
             asked = signals.next() => match asked {
                 Asked::End => return Ok(at_once().await),
                 Asked::Reload => pass_on(),

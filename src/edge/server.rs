@@ -19,7 +19,7 @@ use super::handshake::Handshakes;
 use super::headers::Origin;
 use super::http2;
 use super::lag::{Lag, Late, Probe};
-use super::peers::watch_all;
+use super::peers::{take_over_all, watch_all};
 use super::proxy::Gateway;
 use super::seat::{Seat, Seats};
 use super::settings::EdgeSettings;
@@ -37,6 +37,8 @@ pub struct DataPlane {
     shut: watch::Sender<bool>,
     leave: watch::Sender<bool>,
     cut: watch::Sender<bool>,
+    /// Listeners that nobody accepts on yet; `None` before there are any.
+    unattended: watch::Sender<Option<usize>>,
 }
 
 /// Connections that wait for `accept`.
@@ -80,21 +82,13 @@ impl DataPlane {
         conf.max_retries = 4;
         conf.upstream_keepalive_pool_size = 1024;
         let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
-        DataPlane { gateway, proxy, stop, shut, leave, cut }
+        DataPlane { gateway, proxy, stop, shut, leave, cut, unattended: watch::Sender::default() }
     }
 
     /// Replaces the settings; requests under way end with the old ones. What
     /// was judged a moment ago may still go to an upstream that is dropped.
     pub fn reload(&self, mut settings: EdgeSettings) {
-        for (name, upstream) in &self.gateway.settings.load().upstreams {
-            match settings.upstreams.get(name) {
-                Some(new) => new.take_over(upstream),
-                None => {
-                    upstream.retire();
-                    settings.upstreams.insert(name.clone(), Arc::clone(upstream));
-                }
-            }
-        }
+        take_over_all(&mut settings.upstreams, &self.gateway.settings.load().upstreams);
         // The listeners stay until a restart, and so does what they show.
         settings.tls = settings.tls.or_else(|| self.gateway.settings.load().tls.clone());
         self.gateway.settings.store(Arc::new(settings));
@@ -128,6 +122,7 @@ impl DataPlane {
     /// Serves until [`DataPlane::shut`], then lets what is under way end, until
     /// [`DataPlane::cut`]. `encrypted` listeners speak TLS.
     pub async fn serve(&self, plain: Vec<TcpListener>, encrypted: Vec<TcpListener>) {
+        self.unattended.send_replace(Some(plain.len() + encrypted.len()));
         let seats = Seats::new(self.gateway.settings.load().connections);
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
@@ -142,11 +137,14 @@ impl DataPlane {
                 stop: self.stop.subscribe(),
             };
             let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
-            let shut = self.shut.subscribe();
+            let (shut, unattended) = (self.shut.subscribe(), self.unattended.clone());
             let work = async move || {
                 accept(door.clone(), &listener, &seats, &connections, shut.clone()).await;
             };
-            accepting.spawn(again(work));
+            accepting.spawn(async move {
+                unattended.send_modify(|left| *left = left.map(|left| left.saturating_sub(1)));
+                again(work).await;
+            });
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
@@ -162,6 +160,11 @@ impl DataPlane {
         }
         connections.shutdown().await;
         self.proxy.http_cleanup().await;
+    }
+
+    /// Waits until [`DataPlane::serve`] accepts on all listeners.
+    pub async fn accepts(&self) {
+        let _ = self.unattended.subscribe().wait_for(|left| *left == Some(0)).await;
     }
 
     /// First: every answer says that it is the last of its connection. New

@@ -50,6 +50,7 @@ impl Seen {
 
     fn add_generation(&mut self, generation: Generation, secs: i64) {
         if !self.touch(generation, secs) {
+            self.last.reserve_exact(1);
             self.last.push((generation, AtomicI64::new(secs)));
             *self.changed.get_mut() = true;
         }
@@ -104,6 +105,8 @@ impl Activity {
             Some((_, hour)) if hour.is_at(minute) => {}
             Some((_, hour)) => hour.go_to(minute),
             None if room => {
+                // A Vec that grows by itself has room for four, a quarter of a kilobyte each.
+                seen.hours.reserve_exact(1);
                 seen.hours.push((route.clone(), Hour::beginning(minute)));
             }
             None => {}
@@ -202,15 +205,21 @@ impl Activity {
         *seen.changed.get_mut() = changed;
     }
 
-    /// Forgets rates of routes that were not used within the hour.
+    /// Forgets rates of routes that were not used within the hour, and tokens that are
+    /// over: whoever comes no more takes no more room for them.
     pub(super) fn tidy(&self, now: UnixTime) {
-        let minute = now.as_secs() / 60;
-        let idle = |seen: &Seen| seen.hours.iter().any(|(_, hour)| hour.sum(minute) == 0);
+        let (minute, first) = (now.as_secs() / 60, (now.as_secs().div_euclid(SLOT), 0));
+        let is_stale = |seen: &Seen| {
+            seen.hours.iter().any(|(_, hour)| hour.sum(minute) == 0)
+                || seen.minted.first_key_value().is_some_and(|(slot, _)| *slot < first)
+        };
         let stale: Vec<ClientId> =
-            self.0.iter().filter(|seen| idle(seen)).map(|seen| *seen.key()).collect();
+            self.0.iter().filter(|seen| is_stale(seen)).map(|seen| *seen.key()).collect();
         for client in stale {
             if let Some(mut seen) = self.0.get_mut(&client) {
                 seen.hours.retain(|(_, hour)| hour.sum(minute) > 0);
+                seen.hours.shrink_to_fit();
+                seen.minted = seen.minted.split_off(&first);
             }
         }
     }
@@ -257,5 +266,26 @@ mod tests {
         let live = |now| activity.live_tokens(client, at(now), |_| true);
         assert_eq!((live(0), live(1200), live(9000)), (3, 2, 0));
         assert_eq!(activity.live_tokens(client, at(0), |by| by == 2), 1);
+    }
+
+    /// Of those who come no more nothing is left but when and for what they came.
+    #[test]
+    fn what_is_over_takes_no_room() {
+        let (activity, client) = (Activity::default(), ClientId::from_random([1; 16]));
+        let at = UnixTime::from_secs;
+        activity.minted(client, 1, at(7200), at(0));
+        for (minute, route) in [(0, "a"), (30, "b")] {
+            let route = RouteName::new(route).unwrap();
+            activity.0.get_mut(&client).unwrap().hours.push((route, Hour::beginning(minute)));
+        }
+        let held = |now| {
+            activity.tidy(at(now));
+            let seen = activity.0.get(&client).unwrap();
+            (seen.hours.capacity(), seen.minted.len(), seen.last.capacity())
+        };
+        assert_eq!(held(3660), (1, 1, 1));
+        assert_eq!(held(7199), (0, 1, 1));
+        assert_eq!(held(7200 + SLOT), (0, 0, 1));
+        assert_eq!(activity.last_used(client, 1), Some(at(0)));
     }
 }

@@ -266,6 +266,7 @@ impl Memory {
             Ok(RecordId::RevokedTokens { hour, first }) => self.packs.forget(hour, first),
             Ok(RecordId::Administrator(name)) => self.admins.remove(&name),
             Ok(RecordId::SigningKey(kid)) => self.keys.lock().retain(|key| key.kid != kid),
+            Ok(RecordId::Meta(name)) => self.ledger.forget_meta(&name),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a removed key can't be read"),
         }

@@ -83,6 +83,24 @@ impl Ledger {
         });
     }
 
+    /// Commits whose tokens lie under an hour before `hour`, and that closed something.
+    pub(super) fn closed_before(&self, hour: u32) -> Vec<Revision> {
+        let tokens = self.tokens.read();
+        let mut over = tokens.range(..hour).peekable();
+        if over.peek().is_none() {
+            return Vec::new();
+        }
+        let closed: RoaringTreemap = self.closed.iter().map(|closed| *closed.key()).collect();
+        over.flat_map(|(_, commits)| &closed & commits).collect()
+    }
+
+    /// The record of a name is gone: whatever it said of streams is forgotten.
+    pub(super) fn forget_meta(&self, name: &str) {
+        if let Some(revision) = revision_of(name) {
+            self.closed.remove(&revision);
+        }
+    }
+
     /// The hours under which records of a token may lie that is kept until `until`.
     pub(super) fn hours_of(&self, jti: Jti, until: UnixTime) -> BTreeSet<u32> {
         let mut hours = self.scattered.get(&jti).map(|hours| hours.clone()).unwrap_or_default();
@@ -144,7 +162,7 @@ impl Ledger {
 
     /// Reads what [`closed_record`] wrote. False if it is something else.
     pub(super) fn put_meta(&self, name: &str, value: &[u8]) -> bool {
-        let revision = name.strip_prefix(CLOSED).and_then(|text| text.parse().ok());
+        let revision = revision_of(name);
         let streams = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
         if let (Some(revision), Some(streams)) = (revision, streams) {
             self.put_closed(revision, streams);
@@ -161,6 +179,16 @@ impl Ledger {
     pub fn closed(&self, revision: Revision) -> usize {
         self.closed.get(&revision).map_or(0, |streams| *streams)
     }
+}
+
+/// Which commit a record speaks of, if it is one of what was closed.
+fn revision_of(name: &str) -> Option<Revision> {
+    name.strip_prefix(CLOSED).and_then(|text| text.parse().ok())
+}
+
+/// Takes away what [`closed_record`] made.
+pub(super) fn no_closed_record(revision: Revision) -> Op {
+    Op::Delete { key: codec::key::meta(&format!("{CLOSED}{revision}")) }
 }
 
 /// Makes what a commit closed outlast a restart.

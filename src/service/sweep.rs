@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::context::Context;
+use super::ledger::no_closed_record;
 use super::packed::packed_tokens;
 use crate::domain::UnixTime;
 use crate::store::codec::{self, key};
@@ -28,9 +29,20 @@ pub async fn sweep(ctx: &Context) -> Result<usize, CommitError> {
     let skew = ctx.minting.load().clock_skew;
     // A revocation is kept a clock skew longer than its token could live.
     let hour = key::hour_of(ctx.now().minus(skew));
+    // First, while it is known which those are.
+    sweep_closed(ctx, hour).await?;
     let count = sweep_packs(ctx, hour).await? + sweep_single(ctx, key::begin_of(hour)).await?;
     ctx.memory.ledger.forget_before(hour);
     Ok(count)
+}
+
+/// How many streams a revocation closed is of no use when that is forgotten.
+async fn sweep_closed(ctx: &Context, hour: u32) -> Result<(), CommitError> {
+    for some in ctx.memory.ledger.closed_before(hour).chunks(MAX_OPS) {
+        let ops = some.iter().map(|revision| no_closed_record(*revision)).collect();
+        ctx.store.commit(Change { guards: Vec::new(), ops }).await?;
+    }
+    Ok(())
 }
 
 async fn sweep_packs(ctx: &Context, hour: u32) -> Result<usize, CommitError> {
@@ -89,4 +101,52 @@ async fn remove(ctx: &Context, end: UnixTime, mut ops: Vec<Op>) -> Result<(), Co
 pub(super) fn swept_until(name: &str, value: &[u8]) -> Option<UnixTime> {
     let text = (name == SWEPT).then(|| std::str::from_utf8(value).ok())??;
     text.parse().ok().map(UnixTime::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::revocation::CutSlot;
+    use crate::service::testing::{SKEW, TestWorld};
+    use crate::service::{Actor, TokenRef, revoke_credential, revoke_token};
+    use crate::token::{UnverifiedToken, verify};
+
+    /// Runs something on a token, and gives what the token is called.
+    async fn run(world: &TestWorld) -> (TokenRef, crate::domain::ClientId, impl Sized) {
+        let issued = world.credential("a").await;
+        let text = world.token(&issued).expose().to_owned();
+        let snapshot = world.ctx.world.load();
+        let parsed = UnverifiedToken::parse(&text).unwrap();
+        let token =
+            verify(parsed, snapshot.keys(), snapshot.expectations(), world.ctx.now()).unwrap();
+        let streams = &world.ctx.memory.streams;
+        let guard = streams.register(&token, token.expires_at(), Arc::new(CutSlot::default()));
+        (TokenRef::by_id(token.jti()), token.client_id(), guard)
+    }
+
+    /// A token's revocation goes, and with it all that was written about it.
+    #[tokio::test]
+    async fn what_a_swept_revocation_closed_is_forgotten_and_the_rest_stays() {
+        let world = TestWorld::new();
+        world.keep_key().await;
+        let by = Actor::gateway();
+        let (token, _, _guard) = run(&world).await;
+        let (_, client, _guard_too) = run(&world).await;
+        let token = revoke_token(&world.ctx, &by, token, Some("r")).await.unwrap();
+        let client = revoke_credential(&world.ctx, &by, client, "r").await.unwrap();
+        let closed = |world: &TestWorld| {
+            let closed = |revision| world.ctx.memory.ledger.closed(revision);
+            (closed(token.revision), closed(client.revision))
+        };
+        assert_eq!(closed(&world), (1, 1));
+        sweep(&world.ctx).await.unwrap();
+        assert_eq!(closed(&world), (1, 1));
+        world.clock.advance(Duration::from_secs(367 * 24 * 3600 + 3600) + SKEW * 2);
+        assert_eq!(sweep(&world.ctx).await.unwrap(), 1);
+        assert_eq!(closed(&world), (0, 1));
+        let again = TestWorld::over(Arc::clone(&world.store));
+        assert_eq!(closed(&again), (0, 1));
+    }
 }

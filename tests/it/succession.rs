@@ -13,7 +13,7 @@ use crate::raw::Raw;
 use crate::upgrade::{Gateway, PATIENCE, STALLS, STEP};
 
 /// Waits until a file is there, and gives what is in it.
-async fn written(path: &Path) -> String {
+pub(crate) async fn written(path: &Path) -> String {
     let wait = async {
         loop {
             match std::fs::read_to_string(path) {
@@ -26,7 +26,7 @@ async fn written(path: &Path) -> String {
 }
 
 impl Gateway {
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.process.folder.path().join(name)
     }
 
@@ -61,7 +61,7 @@ impl Gateway {
         timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {name}"));
     }
 
-    async fn said(&self, what: &str) {
+    pub(crate) async fn said(&self, what: &str) {
         let wait = async {
             while !self.process.stderr().contains(what) {
                 sleep(STEP).await;
@@ -72,7 +72,7 @@ impl Gateway {
         }
     }
 
-    fn is_running(&self, pid: u32) -> bool {
+    pub(crate) fn is_running(&self, pid: u32) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/status"))
             .is_ok_and(|status| !status.contains("State:\tZ"))
     }
@@ -307,40 +307,6 @@ async fn a_process_that_was_given_up_holds_nothing() {
     }
     assert_eq!(written(&gateway.file("orphan")).await, "hung up\n");
     assert_eq!(gateway.try_change().await.0, 201);
-}
-
-/// What the new process changes before it fails is in the store, and the old one knows.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_process_changed_before_it_failed_is_known() {
-    let mut gateway = Gateway::start("drain_timeout = \"5s\"").await;
-    let (made, token) = gateway.mint().await;
-    let good = std::fs::read_to_string(gateway.process.config()).unwrap();
-    // A key of another algorithm is made first; then there is no such address.
-    let bad = good
-        .replace("[oauth]", "[oauth]\nalgorithm = \"ES256\"")
-        .replace(&gateway.process.metrics.to_string(), "192.0.2.1:1");
-    std::fs::write(gateway.process.config(), &bad).unwrap();
-    gateway.upgrade_in_vain("failed", 1).await;
-    assert!(gateway.process.stderr().contains("192.0.2.1:1"), "{}", gateway.process.stderr());
-    let keys = async || {
-        let url = format!("http://{}/.well-known/jwks.json", gateway.process.data);
-        gateway.process.http.get(url).send().await.unwrap().text().await.unwrap()
-    };
-    let both = async {
-        while !keys().await.contains("ES256") {
-            sleep(STEP).await;
-        }
-    };
-    timeout(PATIENCE, both).await.expect("the new key is published");
-    assert_eq!(gateway.try_change().await.0, 201);
-    assert_eq!(gateway.process.ask(&token).await, 200);
-    let (_, answer) = gateway.process.trade(&made).await;
-    assert_eq!(gateway.process.ask(answer["access_token"].as_str().unwrap()).await, 200);
-    std::fs::write(gateway.process.config(), &good).unwrap();
-    let old = gateway.pid;
-    gateway.upgrade().await;
-    assert_eq!(gateway.process.ask(&token).await, 200);
-    assert!(gateway.is_gone(old).await);
 }
 
 /// What systemd hears, in order, of a whole life.

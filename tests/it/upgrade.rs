@@ -272,7 +272,7 @@ impl Drop for Gateway {
 
 /// Says that it is good, takes the store, and does nothing until a file is there.
 pub(crate) const STALLS: &str = r#"#!/bin/sh
-text=$(printf '{"Checked":{"spoken":1,"pid":%d,"version":"0"}}' $$)
+text=$(printf '{"Checked":{"spoken":2,"pid":%d,"version":"0"}}' $$)
 printf "\\000\\000\\000\\$(printf %o ${#text})%s" "$text" >&0
 echo $$ >"${0%/*}/stalled"
 while [ ! -e "${0%/*}/fail" ]; do sleep 0.02; done
@@ -280,14 +280,14 @@ exit 3
 "#;
 
 /// Requests without a pause, until it is told to end.
-struct Load {
+pub(crate) struct Load {
     end: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     tasks: tokio::task::JoinSet<()>,
 }
 
 impl Load {
-    fn on(gateway: &Gateway, token: &str) -> Self {
+    pub(crate) fn on(gateway: &Gateway, token: &str) -> Self {
         let (end, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
         let address = gateway.process.data;
@@ -318,7 +318,7 @@ impl Load {
         Load { end, sent, tasks }
     }
 
-    async fn goes_on(&self) {
+    pub(crate) async fn goes_on(&self) {
         let before = self.sent.load(Ordering::Relaxed);
         let more = async {
             while self.sent.load(Ordering::Relaxed) < before + 20 {
@@ -328,7 +328,7 @@ impl Load {
         timeout(PATIENCE, more).await.expect("requests are answered");
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.end.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();

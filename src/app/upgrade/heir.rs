@@ -31,6 +31,8 @@ pub(in crate::app) struct Heir {
     answers: Mutex<HashMap<u64, oneshot::Sender<Result<Receipt, CommitError>>>>,
     next: AtomicU64,
     gone: watch::Sender<bool>,
+    /// How often it has read its configuration again.
+    reloads: watch::Sender<u64>,
     has_gone_over: AtomicBool,
     writing: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
     listening: Mutex<Option<AbortHandle>>,
@@ -80,6 +82,7 @@ impl Heir {
             answers: Mutex::default(),
             next: AtomicU64::new(0),
             gone: watch::Sender::new(false),
+            reloads: watch::Sender::default(),
             has_gone_over: AtomicBool::new(false),
             writing: Mutex::new(Some(tokio::spawn(wire::write_all(write, said)))),
             listening: Mutex::default(),
@@ -125,6 +128,7 @@ impl Heir {
                         let _ = asked.send(outcome);
                     }
                 }
+                Ok(Some(Message::Reloaded)) => self.reloads.send_modify(|times| *times += 1),
                 Ok(Some(message)) => {
                     let _ = step.send(message);
                 }
@@ -151,7 +155,7 @@ impl Heir {
         }
     }
 
-    /// Tells it to serve: from now on whatever can't be followed ends this process.
+    /// Tells it to serve: from now on one of the two ends over whatever can't be followed.
     pub(super) fn go(&self) {
         self.has_gone_over.store(true, Ordering::Release);
         self.say(Message::Go);
@@ -198,13 +202,33 @@ impl Heir {
 }
 
 /// The process that serves, for one that drains.
-pub struct Serving(pub(super) Arc<Heir>);
+pub struct Serving {
+    heir: Arc<Heir>,
+    reloads: watch::Receiver<u64>,
+}
 
 impl Serving {
+    pub(super) fn new(heir: Arc<Heir>) -> Self {
+        let mut reloads = heir.reloads.subscribe();
+        // It may have been quick.
+        reloads.mark_changed();
+        Serving { heir, reloads }
+    }
+
     /// Has it read its configuration again, by the signal that came here. False if it
     /// can't be told.
     pub fn reload(&self) -> bool {
-        self.0.reload()
+        self.heir.reload()
+    }
+
+    /// Waits until it has read its configuration again, once for any number of times.
+    pub async fn has_reloaded(&mut self) {
+        while self.reloads.changed().await.is_ok() {
+            if *self.reloads.borrow_and_update() > 0 {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 }
 

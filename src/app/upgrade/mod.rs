@@ -2,14 +2,16 @@
 //! without a gap in what is revoked.
 //!
 //! The talk: new `Checked` -> old lets go of the store, `Free` -> new opens, loads,
-//! `Ready` -> old `Go`, stops accepting -> new accepts -> old drains, `Done`.
-//! Up to `Go` whatever goes wrong ends the new process, and the old one takes the
-//! store back. [`lent`] says why nothing that is revoked in between is lost.
+//! `Ready` -> old `Go` -> new accepts, `Serving` -> old stops accepting, drains, `Done`.
+//! Up to `Serving` whatever goes wrong ends the new process, and the old one, which went
+//! on, takes the store back. [`lent`] says why nothing that is revoked in between is lost.
 
+mod child;
 mod heir;
 mod lent;
 mod new;
 mod old;
+mod patience;
 mod wire;
 
 pub use heir::Serving;
@@ -18,4 +20,4 @@ pub use old::{Successor, UpgradeError};
 
 pub(super) use heir::Heir;
 pub(super) use lent::{LentStore, Reopen};
-pub(super) use old::has_let_go;
+pub(super) use old::take_back_at_last;

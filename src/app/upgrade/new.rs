@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,9 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::patience::within;
 use super::wire::{self, Message, SPOKEN};
 use crate::app::aside::Aside;
 use crate::app::start::StartError;
@@ -28,15 +28,11 @@ use crate::store::{Change, CommitError, Committed, Receipt, Revision, Store};
 /// Says who started this process to take over, by its number.
 pub(super) const PREDECESSOR: &str = "PORTCULLIS_PREDECESSOR";
 
-/// The old process may take ten of these to take a change in, together a second. It does
-/// so in memory.
-const WAIT: Duration = Duration::from_millis(100);
-const WAITS: u32 = 10;
+/// The old process may take so long to take a change in, in tenths of a second. It does so
+/// in memory.
+const TAKEN_WITHIN: u32 = 10;
 
-/// So often they are counted anew after one in which this process did not run.
-const STALLS: u32 = 3;
-
-/// As long as [`WAITS`], and until it is gone if it does not.
+/// As long as [`TAKEN_WITHIN`], and until it is gone if it does not.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process that is to be followed.
@@ -147,7 +143,7 @@ impl Predecessor {
                 _ => return,
             };
             let caught_up = progress.wait_for(|it| it.gone || it.applied >= late);
-            if is_late(caught_up).await && self.progress.borrow().go {
+            if within(TAKEN_WITHIN, caught_up).await.is_none() && self.progress.borrow().go {
                 return self.end_it("it did not take a change in");
             }
         }
@@ -197,7 +193,23 @@ impl Predecessor {
     /// Says that it could serve with the store as of `revision`, and waits for the word.
     pub(in crate::app) async fn ask_to_serve(&self, revision: Revision) -> Result<(), StartError> {
         self.say(Message::Ready { revision });
+        // Whoever was told to serve and does not is ended by the old one.
+        tracing::info!(revision, "all is loaded; waiting for the word to serve");
         self.wait_for(|it| it.go).await
+    }
+
+    /// Says that it serves. Before this nothing is changed here, so that the old one knows
+    /// all that is in the store if it has to take it back.
+    pub(in crate::app) fn now_serves(&self) {
+        self.say(Message::Serving);
+    }
+
+    /// Says that there is a new configuration: what runs on a right that it takes away is to
+    /// be cut in the old process, too.
+    pub(in crate::app) fn has_reloaded(&self) {
+        if self.is_there() {
+            self.say(Message::Reloaded);
+        }
     }
 
     async fn wait_for(&self, what: impl Fn(&Progress) -> bool) -> Result<(), StartError> {
@@ -264,44 +276,5 @@ impl Predecessor {
                 this.say(Message::Answer { id, outcome });
             });
         }
-    }
-}
-
-/// Whether `caught_up` does not come in time. When both processes stood still, as in a
-/// frozen container, the old one gets its time after that.
-async fn is_late(caught_up: impl Future<Output: Sized>) -> bool {
-    let mut caught_up = pin!(caught_up);
-    let (mut waits, mut stalls) = (0, 0);
-    while waits < WAITS {
-        let begun = Instant::now();
-        if timeout(WAIT, &mut caught_up).await.is_ok() {
-            return false;
-        }
-        if begun.elapsed() > WAIT * 2 && stalls < STALLS {
-            (waits, stalls) = (0, stalls + 1);
-        } else {
-            waits += 1;
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::{advance, sleep};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn time_in_which_nobody_ran_does_not_count() {
-        let thawed = async {
-            sleep(WAIT / 2).await;
-            advance(Duration::from_secs(60)).await;
-            sleep(WAIT * 3).await;
-        };
-        assert!(!is_late(thawed).await);
-        let begun = Instant::now();
-        assert!(is_late(std::future::pending::<()>()).await);
-        assert!(begun.elapsed() < LONG_PATIENCE);
     }
 }

@@ -1,26 +1,23 @@
 //! The old process: it starts the new one, lends it the store, and follows it while
-//! it drains. Until the new one says that it could serve, everything can be taken back.
+//! it drains. Until the new one says that it serves, so does this one, and everything can
+//! be taken back.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use super::child::Started;
 use super::heir::{Heir, Serving, Talking};
 use super::lent::LentStore;
-use super::new::PREDECESSOR;
+use super::patience::within;
 use super::wire::{Message, SPOKEN};
 use crate::app::background::keep;
-use crate::app::listeners::Doors;
 use crate::app::start::Running;
 use crate::store::Store;
 
@@ -45,19 +42,24 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    fn failed(doing: &str) -> impl Fn(std::io::Error) -> Self + '_ {
+    pub(super) fn failed(doing: &str) -> impl Fn(std::io::Error) -> Self + '_ {
         move |error| UpgradeError::Failed(format!("{doing}: {error}"))
     }
 }
 
-/// The first descriptor that is handed over (`sd_listen_fds(3)`).
-const FIRST: i32 = 3;
+/// How long the new process may take from the word to serve until it does, in tenths of a
+/// second: all it has to do is to accept.
+const SERVES_WITHIN: u32 = 50;
 
 /// The store is asked for again this often when another process seems to hold it.
 const ATTEMPTS: u32 = 60;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// And after so many attempts ever more seldom, until this.
 const SELDOM: Duration = Duration::from_secs(30);
+
+/// The same at the end, when nobody has long to wait.
+const LAST_ATTEMPTS: u32 = 40;
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Running {
     /// Starts another process and hands it everything: sockets, store, and the word to
@@ -79,7 +81,7 @@ impl Running {
 
     /// The process that serves, after [`Running::hand_over`].
     pub fn heir(&self) -> Option<Serving> {
-        self.heir.clone().map(Serving)
+        self.heir.clone().map(Serving::new)
     }
 
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
@@ -103,15 +105,18 @@ impl Running {
         let failed = UpgradeError::failed("the new process can't be talked to");
         let (ours, theirs) = UnixStream::pair().map_err(&failed)?;
         ours.set_nonblocking(true).map_err(&failed)?;
-        let mut child = spawn(to, theirs.into(), &self.doors)?;
         let context = Arc::clone(&self.context);
         let lent = Arc::clone(&self.lent);
         let over = Heir::over(ours, lent, context, self.aside.handle());
         let (heir, mut steps) = over.map_err(&failed)?;
         let talking = Talking::with(&heir);
+        // Whenever this is dropped the child ends before the talk does: one that was told to
+        // serve would take a talk that ends for the end of this process, and make sure of it.
+        let mut child = Started::new(to, theirs.into(), &self.doors)?;
         let wait = self.times.upgrade;
         let outcome = match timeout(wait, self.talk(&heir, &mut steps, &mut child)).await {
-            Ok(outcome) => outcome,
+            Ok(Ok(able)) => goes_over(&heir, &mut steps).await.map(|()| able),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(UpgradeError::Failed(format!(
                 "it took longer than {wait:?} (server.upgrade_timeout)"
             ))),
@@ -119,7 +124,6 @@ impl Running {
         match outcome {
             Ok((pid, in_step)) => {
                 self.lent.is_with(Arc::clone(&heir));
-                heir.go();
                 talking.succeeds();
                 heir.serves(child.keep());
                 if !in_step {
@@ -131,7 +135,7 @@ impl Running {
                 Ok(pid)
             }
             Err(error) => {
-                let told = spawn_blocking(move || child.end()).await.unwrap_or_default();
+                let told = spawn_blocking(move || child.end(AGAIN_AFTER)).await.unwrap_or_default();
                 // What it did say before it ended counts.
                 let _ = timeout(AGAIN_AFTER, heir.gone()).await;
                 drop(talking);
@@ -154,8 +158,6 @@ impl Running {
         steps: &mut UnboundedReceiver<Message>,
         child: &mut Started,
     ) -> Result<(u32, bool), UpgradeError> {
-        let unexpected = |said| UpgradeError::Failed(format!("it said {said:?} out of turn"));
-        let ended = |at: &str| UpgradeError::Failed(format!("it ended {at}; its messages say why"));
         let pid = match steps.recv().await {
             Some(Message::Checked { spoken: SPOKEN, pid, version }) => {
                 child.speaks(pid);
@@ -184,6 +186,33 @@ impl Running {
     }
 }
 
+/// Tells the new process to serve, and waits until it does. Up to then this one accepts as
+/// well: whoever comes is served, whatever becomes of the other.
+async fn goes_over(
+    heir: &Heir,
+    steps: &mut UnboundedReceiver<Message>,
+) -> Result<(), UpgradeError> {
+    heir.go();
+    match within(SERVES_WITHIN, steps.recv()).await {
+        Some(Some(Message::Serving)) => Ok(()),
+        Some(Some(said)) => Err(unexpected(said)),
+        Some(None) => Err(ended("when it was to serve")),
+        None => {
+            let seconds = SERVES_WITHIN / 10;
+            let why = format!("it hung: told to serve, it accepted nobody within {seconds} s");
+            Err(UpgradeError::Failed(why))
+        }
+    }
+}
+
+fn unexpected(said: Message) -> UpgradeError {
+    UpgradeError::Failed(format!("it said {said:?} out of turn"))
+}
+
+fn ended(at: &str) -> UpgradeError {
+    UpgradeError::Failed(format!("it ended {at}; its messages say why"))
+}
+
 /// Whether a container ends with a process: with its first one, called `first`, and with
 /// the one that an init such as tini waits for. What hides its first process is hardened
 /// by systemd.
@@ -192,9 +221,25 @@ fn ends_its_container(own: u32, parent: u32, first: Option<&str>) -> bool {
     own == 1 || first.is_some_and(is_inits)
 }
 
+/// Gets the store back for the end, from a new process that was killed a moment ago. What
+/// is left to write then can be done without.
+pub(in crate::app) async fn take_back_at_last(
+    lent: &Arc<LentStore>,
+    letting_go: &mut Option<JoinHandle<()>>,
+) {
+    has_let_go(letting_go).await;
+    for _ in 0..LAST_ATTEMPTS {
+        if try_to_take_back(lent).await.is_ok() {
+            return;
+        }
+        sleep(LAST_PAUSE).await;
+    }
+    tracing::warn!("the store did not come back from the new process");
+}
+
 /// Waits until letting go of the store has ended: whoever gave up waiting for that has
 /// not stopped it.
-pub(in crate::app) async fn has_let_go(letting_go: &mut Option<JoinHandle<()>>) {
+async fn has_let_go(letting_go: &mut Option<JoinHandle<()>>) {
     if let Some(begun) = letting_go {
         let _ = begun.await;
     }
@@ -236,70 +281,6 @@ async fn try_to_take_back(lent: &Arc<LentStore>) -> Result<(), String> {
             Ok(())
         }
         outcome => outcome,
-    }
-}
-
-fn spawn(to: &Successor, talk: OwnedFd, doors: &Doors) -> Result<Started, UpgradeError> {
-    let failed = UpgradeError::failed("the new process can't be started");
-    let mut command = Command::new(&to.program);
-    let names: Vec<&str> = doors.iter().map(|(name, _)| *name).collect();
-    command
-        .args(&to.args)
-        .env(PREDECESSOR, std::process::id().to_string())
-        .env("LISTEN_FDS", doors.len().to_string())
-        .env("LISTEN_FDNAMES", names.join(":"))
-        // Nobody knows it before it is there; without it they are for whoever reads it.
-        .env_remove("LISTEN_PID")
-        .env_remove("WATCHDOG_PID")
-        .stdin(Stdio::from(talk));
-    let mut mappings = Vec::new();
-    for ((_, door), child_fd) in doors.iter().zip(FIRST..) {
-        mappings.push(FdMapping { parent_fd: door.try_clone().map_err(&failed)?, child_fd });
-    }
-    command.fd_mappings(mappings).map_err(|error| {
-        UpgradeError::Failed(format!("its sockets can't be handed on: {error}"))
-    })?;
-    let child = command.spawn().map_err(|error| {
-        UpgradeError::Failed(format!("{} can't be started: {error}", to.program.display()))
-    })?;
-    Ok(Started { child: Some(child), speaks: None })
-}
-
-/// A process that was started, and is ended with this value.
-struct Started {
-    child: Option<Child>,
-    /// Who speaks for it: another one, if a script stands before it.
-    speaks: Option<OwnedFd>,
-}
-
-impl Started {
-    fn speaks(&mut self, pid: u32) {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        self.speaks = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    }
-
-    /// It may live. Gives who speaks for it.
-    fn keep(mut self) -> Option<OwnedFd> {
-        self.child = None;
-        self.speaks.take()
-    }
-
-    /// Ends it, unless it has ended: then it says how.
-    fn end(mut self) -> Option<String> {
-        let status = self.child.as_mut()?.try_wait().ok().flatten();
-        drop(self);
-        status.map(|status| status.to_string())
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        if let Some(process) = &self.speaks {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        }
-        let _ = child.kill();
-        let _ = child.wait();
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::store::{Change, CommitError, Committed, Receipt, Revision};
 
 /// Of the talk. Processes that speak different ones do not follow each other.
-pub(super) const SPOKEN: u32 = 1;
+pub(super) const SPOKEN: u32 = 2;
 
 /// The largest change is about 4 MiB as JSON.
 const LONGEST: usize = 32 << 20;
@@ -24,12 +24,16 @@ pub(super) enum Message {
     Free,
     /// New: all is loaded as of a revision, and it could serve.
     Ready { revision: Revision },
-    /// Old: serve; there is no way back.
+    /// Old: serve. Until it is said that this is so, both do.
     Go,
+    /// New: connections are accepted, and it is ready; there is no way back.
+    Serving,
     /// New: a change is durable.
     Committed(Committed),
     /// Old: it holds here, too, and ended so many live things.
     Applied { revision: Revision, ended: usize },
+    /// New: it has taken a new configuration on, and what lost its right by that is cut.
+    Reloaded,
     /// Old: a change of its own, such as last uses.
     Commit { id: u64, change: Change },
     /// New: what became of it.

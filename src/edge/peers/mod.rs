@@ -312,3 +312,18 @@ fn template(settings: &UpstreamSettings) -> HttpPeer {
 /// All upstreams by name. Nobody but the configuration names any: the hash need only be
 /// quick.
 pub(crate) type Upstreams = HashMap<UpstreamName, Arc<Upstream>, foldhash::fast::RandomState>;
+
+/// Begins with what is known of those that `new` stand for. One that is not named any more
+/// stays until the next time, for what was judged a moment ago.
+pub(crate) fn take_over_all(new: &mut Upstreams, old: &Upstreams) {
+    for (name, upstream) in old {
+        match new.get(name) {
+            Some(new) => new.take_over(upstream),
+            None if upstream.is_retired() => {}
+            None => {
+                upstream.retire();
+                new.insert(name.clone(), Arc::clone(upstream));
+            }
+        }
+    }
+}

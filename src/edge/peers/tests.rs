@@ -201,3 +201,22 @@ async fn checks_find_out_who_listens() {
         assert_eq!(upstream.next(&[]).unwrap().socket, here);
     }
 }
+
+/// Names that come and go with reloads are not kept for ever.
+#[test]
+fn what_is_not_named_any_more_stays_for_one_reload() {
+    let all = |names: &[&str]| -> Upstreams {
+        let one = |name: &&str| Upstream::new(settings(name, vec![named("127.0.0.1:1", &[1])]));
+        let upstreams = names.iter().map(one);
+        upstreams.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect()
+    };
+    let mut now = all(&["stays", "goes0"]);
+    for (round, next) in ["goes1", "goes2", "goes3"].into_iter().enumerate() {
+        let mut new = all(&["stays", next]);
+        take_over_all(&mut new, &now);
+        now = new;
+        let before = UpstreamName::new(&format!("goes{round}")).unwrap();
+        assert!(now.get(&before).is_some_and(|upstream| upstream.is_retired()), "{round}");
+        assert_eq!(now.len(), 3, "{round}");
+    }
+}

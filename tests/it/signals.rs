@@ -1,0 +1,77 @@
+//! A signal to end is obeyed whatever the process waits for.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::time::{sleep, timeout};
+
+use crate::process::Process;
+use crate::upstream::Upstream;
+
+const STEP: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Puts a pipe in the place of a file: whoever reads it waits, as for a disk that hangs.
+pub(crate) fn hang(file: &Path) {
+    let _ = std::fs::remove_file(file);
+    assert!(Command::new("mkfifo").arg("-m600").arg(file).status().unwrap().success());
+}
+
+/// Waits until somebody reads such a file.
+pub(crate) async fn is_read(file: &Path) -> pipe::Sender {
+    let opened = async {
+        loop {
+            match pipe::OpenOptions::new().open_sender(file) {
+                Ok(pipe) => return pipe,
+                Err(_) => sleep(STEP).await,
+            }
+        }
+    };
+    timeout(PATIENCE, opened).await.expect("it is read")
+}
+
+async fn ends_well(process: &mut Process) {
+    process.terminate();
+    let mut child = process.child.take().unwrap();
+    let ended = async {
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => sleep(STEP).await,
+            }
+        }
+    };
+    let status = timeout(PATIENCE, ended).await.expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", process.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_while_it_starts_ends_it() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::prepare(upstream.address, "");
+    let key = process.folder.path().join("state.key");
+    let kept = std::fs::read(&key).unwrap();
+    hang(&key);
+    process.child = Some(process.command().spawn().unwrap());
+    let hangs = is_read(&key).await;
+    ends_well(&mut process).await;
+    assert!(process.stderr().contains("ended before it served"), "{}", process.stderr());
+    drop(hangs);
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&key, kept).unwrap();
+    process.launch().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_while_it_reads_its_configuration_again_ends_it() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::start(upstream.address).await;
+    let pid = process.child.as_ref().unwrap().id().to_string();
+    hang(&process.config());
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    let _hangs = is_read(&process.config()).await;
+    ends_well(&mut process).await;
+    assert!(process.stderr().contains("ended; nothing was lost"), "{}", process.stderr());
+}
