@@ -1,5 +1,6 @@
 //! What the gateway answers by itself: its own endpoints, and refusals.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
 use super::body::MAX_HELD;
+use super::failure::Failure;
 use super::grpc;
 use super::http2;
 use super::judge::{ReadBody, announced_length, read_body};
@@ -73,6 +75,21 @@ impl Gateway {
         ctx.stage = Stage::Denied(denial);
         send(reply, session, ctx).await
     }
+}
+
+/// What is answered where the way up failed. Only a body that grew too long is refused.
+pub(super) fn reply_to(failure: &Failure, ctx: &mut RequestContext) -> Reply {
+    if failure.status != 413 {
+        return Reply::error(failure.status, failure.error, failure.description, &ctx.request_id);
+    }
+    let mut denial = Denial::new(Reason::BodyTooLarge);
+    let reply = Reply::denied(&denial, &ctx.request_id, "");
+    if let Stage::Permitted(passage) = &ctx.stage {
+        denial.route = Some(Arc::clone(passage.permit.route()));
+        denial.principal = passage.permit.principal().cloned();
+    }
+    ctx.stage = Stage::Denied(denial);
+    reply
 }
 
 /// Whether there is a body on its way that is not worth a connection.

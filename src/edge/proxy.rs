@@ -14,7 +14,7 @@ use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::answer::send;
+use super::answer::{reply_to, send};
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
 use super::http2;
@@ -27,7 +27,7 @@ use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
 use super::tls;
 use super::trace::{RequestIds, client_request_id};
 use super::tunnel::asks_for_tunnel;
-use crate::policy::{Denial, Reason, Target};
+use crate::policy::{Denial, Target};
 use crate::service::Context;
 
 /// The gateway as Pingora sees it.
@@ -356,18 +356,7 @@ impl ProxyHttp for Gateway {
             );
         }
         if session.response_written().is_none() && failure.status != 0 {
-            let reply = if failure.status == 413 {
-                let denial = Denial::new(Reason::BodyTooLarge);
-                let reply = Reply::denied(&denial, &ctx.request_id, "");
-                if let Stage::Permitted(passage) = &ctx.stage {
-                    let route = Some(Arc::clone(passage.permit.route()));
-                    let principal = passage.permit.principal().cloned();
-                    ctx.stage = Stage::Denied(Denial { route, principal, ..denial });
-                }
-                reply
-            } else {
-                Reply::error(failure.status, failure.error, failure.description, &ctx.request_id)
-            };
+            let reply = reply_to(&failure, ctx);
             // The exchange ended out of step; the connection can't go on.
             session.set_keepalive(None);
             let _ = send(reply, session, ctx).await;
