@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-baseline compare fuzz torture soak conformance ci build-tools \
+.PHONY: help demo test lint bench bench-baseline compare fuzz fuzz-corpus torture soak conformance ci build-tools \
 	lint-tools bench-tools compare-tools fuzz-tools conformance-tools promtool browser
 
 # Where rustup puts cargo, and where we put a cmake that the system lacks.
@@ -46,6 +46,7 @@ help:
 	@echo "make conformance  suites and clients that others wrote, against the program; ten minutes"
 	@echo "             (SUITES=\"http2 tls\": just these)"
 	@echo "make fuzz    ten minutes of fuzzing for each hostile format (SECONDS=600)"
+	@echo "             (make fuzz-corpus keeps what it found, for a test)"
 	@echo "make torture 1,000 kill -9 and 40 power cuts under load, reloads, upgrades and restarts at 5,000"
 	@echo "             requests a second, 100 upgrades cut off, more load than there is processor, rubbish over"
 	@echo "             sockets (ROUNDS=1000 CUTS=40 RATE=5000 HANDOVERS=100 MINUTES=20)"
@@ -91,8 +92,8 @@ conformance: build-tools conformance-tools $(CONFORMANCE_INSTALLED) $(ENVOY_INST
 	@HOSTILE_TABLE=$(CURDIR)/target/hostile.json exec $(CONFORMANCE)/bin/python tests/conformance target/debug/portcullis $(SUITES)
 
 # Wants what only a nightly compiler allows; any compiler is told that it may. What it
-# finds lies in target/fuzz/found; what is worth keeping goes into tests/fuzz/corpus by
-# hand, which a test replays.
+# finds lies in target/fuzz/found; `make fuzz-corpus` adds to tests/fuzz/corpus, which a
+# test replays, the fewest inputs that reach what the corpus did not.
 FUZZ := tests/fuzz
 FUZZ_TARGETS := path bearer token config body head
 SECONDS ?= 600
@@ -107,6 +108,14 @@ fuzz: build-tools fuzz-tools
 			>../../target/fuzz/$$t.log 2>&1 \
 			|| { tail -30 ../../target/fuzz/$$t.log; exit 1; }; \
 		grep -h stat::number_of_executed_units ../../target/fuzz/$$t.log; \
+	done
+
+fuzz-corpus:
+	@for t in $(FUZZ_TARGETS); do \
+		target/fuzz/*/release/$$t -set_cover_merge=1 -use_counters=0 -max_len=4096 \
+			$(FUZZ)/corpus/$$t target/fuzz/found/$$t >target/fuzz/$$t.log 2>&1 \
+			|| { tail -30 target/fuzz/$$t.log; exit 1; }; \
+		echo "$$t: $$(ls $(FUZZ)/corpus/$$t | wc -l) inputs"; \
 	done
 
 fuzz-tools:
