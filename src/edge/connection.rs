@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     let Client { arrival, wire, seat } = client;
     let (mut loan, home) = lend(wire, gateway.settings.load().head.idle_timeout);
     let mut persistent: Option<HttpPersistentSettings> = None;
-    let (mut draining, mut alarm) = (gateway.leave.clone(), Alarm::default());
+    let mut alarm = Alarm::default();
     // Over TLS it is for ALPN to say; later it is a request like any other.
     let mut may_be_http2 = !arrival.origin.tls;
     loop {
@@ -72,7 +72,7 @@ pub(crate) async fn serve(
         let head = tokio::select! {
             biased;
             () = seat.must_go() => return,
-            head = read_head(&mut *loan, &limits, may_be_http2, &mut draining, &mut alarm) => head,
+            head = read_head(&mut *loan, &limits, may_be_http2, &seat, &mut alarm) => head,
         };
         if !seat.works() {
             return;

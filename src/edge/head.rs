@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use memchr::{memchr, memchr_iter, memchr3};
-use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::extent::Extent;
 use super::grammar::{has_control, is_authority, is_target, is_tchar, is_token, length_of};
+use super::seat::Seat;
 use crate::policy::{Denial, Reason, Target};
 
 /// How large a head may be and how long it may take.
@@ -62,35 +62,35 @@ pub(super) const MAX_FIELDS: usize = 250;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads up to the end of a head. What was read beyond it stays in the buffer.
-/// A connection that is idle when `draining` turns true is gone. Where it
+/// A connection that is idle when its `seat` is to be given back is gone. Where it
 /// `may_be_http2`, the preface of HTTP/2 is taken for a head.
 pub(crate) async fn read_head<R: AsyncRead + Unpin>(
     stream: &mut R,
     limits: &HeadLimits,
     may_be_http2: bool,
-    draining: &mut ShutdownWatch,
+    seat: &Seat,
     alarm: &mut Alarm,
 ) -> Result<Head, HeadEnd> {
     let mut buffer = BytesMut::new();
     let mut deadline = Instant::now() + limits.idle_timeout;
-    let (mut scanned, mut has_begun, mut may_be_http2) = (0, false, may_be_http2);
+    let (mut scanned, mut reads, mut may_be_http2) = (0, 0_usize, may_be_http2);
     loop {
+        // Nearly all heads come in one piece and need no other clock.
+        if reads == 1 {
+            deadline = Instant::now() + limits.header_timeout;
+        }
         let is_idle = buffer.is_empty();
         let read = tokio::select! {
             biased;
             read = read_some(stream, &mut buffer) => Some(read),
             () = alarm.wait(deadline) => None,
-            _ = draining.wait_for(|ending| *ending), if is_idle => return Err(HeadEnd::Gone),
+            () = seat.is_closing(), if is_idle => return Err(HeadEnd::Gone),
         };
         match read {
             None if is_idle => return Err(HeadEnd::Gone),
             None => return Err(HeadEnd::TooSlow),
             Some(Err(_) | Ok(0)) => return Err(HeadEnd::Gone),
-            Some(Ok(_)) => {}
-        }
-        if !has_begun {
-            has_begun = true;
-            deadline = Instant::now() + limits.header_timeout;
+            Some(Ok(_)) => reads += 1,
         }
         if may_be_http2 && buffer.starts_with(PREFACE) {
             return Ok(Head::Http2(buffer));

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
 use super::proxy::Gateway;
-use super::stage::{Passage, RequestContext, Ticket};
+use super::stage::{Passage, RequestContext, Stage, Ticket};
 use crate::domain::UnixTime;
 use crate::policy::{
     Body, Decision, Denial, Ground, OwnedTarget, PathFault, Permit, Reason, RequestFacts, Snapshot,
@@ -24,14 +24,17 @@ use crate::revocation::{Refusal, Stake, Standing, StreamGuard};
 use crate::token::{Authorization, VerifiedToken};
 
 impl Gateway {
-    /// Judges the request and admits it, or says why not.
+    /// Judges the request and admits it, which makes it [`Stage::Permitted`], or says
+    /// why not.
     pub(super) async fn pass(
         &self,
         session: &mut Session,
         ctx: &mut RequestContext,
         target: Result<OwnedTarget, PathFault>,
-    ) -> pingora::Result<Result<Passage, Denial>> {
-        if let Some(field) = override_field(session.req_header()) {
+    ) -> pingora::Result<Result<(), Denial>> {
+        if ctx.noted.undoes
+            && let Some(field) = override_field(session.req_header())
+        {
             let denial = Denial::malformed(format!("the field {field} could undo what was judged"));
             return Ok(Err(denial));
         }
@@ -48,10 +51,10 @@ impl Gateway {
                 Some(Held::Ambiguous) => Body::Ambiguous,
                 Some(Held::Keys(keys)) => Body::Keys(keys),
             };
-            let world = self.context.world.load();
-            match self.judge(&world, session, target.get(), body) {
-                Decision::Allow(permit) => match self.admit(permit, &world, session, ctx) {
-                    Admission::Passage(passage) => return Ok(Ok(passage)),
+            let (world, now) = (self.context.world.load(), self.context.now());
+            match self.judge(&world, session, target.get(), body, now) {
+                Decision::Allow(permit) => match self.admit(permit, &world, session, ctx, now) {
+                    Admission::Admitted => return Ok(Ok(())),
                     Admission::Denied(denial) => return Ok(Err(denial)),
                     // The credential or the world changed in between: another look.
                     Admission::Again => {}
@@ -59,7 +62,9 @@ impl Gateway {
                 Decision::Deny(denial) => return Ok(Err(denial)),
                 Decision::ReadBody(_) if held.is_none() => {
                     drop(world);
-                    held = Some(hold(session, ctx).await?);
+                    // Boxed, as is all that few requests come to: the others' future is
+                    // moved without it.
+                    held = Some(Box::pin(hold(session, ctx)).await?);
                 }
                 // Can't be: the body is known. Deny is the default.
                 Decision::ReadBody(_) => {
@@ -76,6 +81,7 @@ impl Gateway {
         session: &Session,
         target: Target<'_>,
         body: Body<'_>,
+        now: UnixTime,
     ) -> Decision {
         let request = session.req_header();
         let host = request.headers.get(header::HOST).and_then(|v| v.to_str().ok());
@@ -87,7 +93,7 @@ impl Gateway {
             authorization: Authorization::from_values(fields.map(|value| value.as_bytes())),
             body,
         };
-        decide(world, &self.context.memory.revoked, &facts, self.context.now())
+        decide(world, &self.context.memory.revoked, &facts, now)
     }
 
     /// From a permit to a passage: limits, and a place among what can be cut.
@@ -96,7 +102,8 @@ impl Gateway {
         permit: Permit,
         world: &Arc<Snapshot>,
         session: &Session,
-        ctx: &RequestContext,
+        ctx: &mut RequestContext,
+        now: UnixTime,
     ) -> Admission {
         let settings = self.settings.load();
         let denied = |reason| {
@@ -106,7 +113,8 @@ impl Gateway {
             denial
         };
         let body_limit = permit.route().body_bytes.unwrap_or(settings.body_bytes);
-        if body_limit > 0 && announced_length(session).is_some_and(|length| length > body_limit) {
+        let is_too_long = || announced_length(session).is_some_and(|length| length > body_limit);
+        if body_limit > 0 && ctx.noted.length && is_too_long() {
             return Admission::Denied(denied(Reason::BodyTooLarge));
         }
         let Some(upstream) = settings.upstreams.get(permit.upstream()).cloned() else {
@@ -115,7 +123,7 @@ impl Gateway {
         };
         let guard = match (permit.ground(), &ctx.ticket) {
             (None, _) => None,
-            (Some(ground), Some(ticket)) => match self.register(ground, world, ticket) {
+            (Some(ground), Some(ticket)) => match self.register(ground, world, ticket, now) {
                 Ok(guard) => Some(guard),
                 Err(Unregistered::Changed) => return Admission::Again,
                 Err(Unregistered::Dead(refusal)) => {
@@ -134,7 +142,8 @@ impl Gateway {
             // could be cut.
             (Some(_), None) => return Admission::Denied(denied(Reason::Revoked)),
         };
-        Admission::Passage(Passage {
+        // Put where it stays: it is large, and would be moved from answer to answer.
+        ctx.stage = Stage::Permitted(Passage {
             permit,
             upstream,
             guard,
@@ -145,7 +154,8 @@ impl Gateway {
             fresh: false,
             cause: String::new(),
             end: None,
-        })
+        });
+        Admission::Admitted
     }
 
     /// Registers first, then asks the revocations again: one in between finds
@@ -155,9 +165,10 @@ impl Gateway {
         ground: &Arc<Ground>,
         world: &Arc<Snapshot>,
         ticket: &Ticket,
+        now: UnixTime,
     ) -> Result<StreamGuard, Unregistered> {
         let principal = ground.principal();
-        let (token, now) = (principal.token(), self.context.now());
+        let token = principal.token();
         let memory = &self.context.memory;
         let skew = world.expectations().clock_skew;
         let ends = end_of(token, principal.standing(), skew);
@@ -194,7 +205,8 @@ impl Gateway {
 }
 
 enum Admission {
-    Passage(Passage),
+    /// It has its passage.
+    Admitted,
     Denied(Denial),
     /// Its credential or the world is another than the one that was judged.
     Again,

@@ -15,11 +15,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use super::answer::{reply_to, send};
+use super::downward::{ends_with_head, strip_hop_by_hop};
 use super::failure::{Failure, NO_HTTP2};
-use super::headers::{ends_with_head, prepare, strip_hop_by_hop};
+use super::headers::prepare;
 use super::http2;
 use super::lag::Lag;
 use super::loan;
+use super::noted::Noted;
 use super::patience::Turn;
 use super::reject::Reply;
 use super::settings::EdgeSettings;
@@ -46,10 +48,11 @@ pub(crate) struct Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    /// Boxed: Pingora moves it from future to future.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(Arc::clone(&self.reporter), self.context.now())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(RequestContext::new(Arc::clone(&self.reporter), self.context.now()))
     }
 
     /// No modules: nothing on the way changes a body.
@@ -59,7 +62,7 @@ impl ProxyHttp for Gateway {
     fn on_connection_reuse(
         &self,
         _session: &mut Session,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
         ticket: Box<dyn std::any::Any + Send + Sync>,
     ) {
         ctx.ticket = ticket.downcast::<Ticket>().ok().map(|ticket| *ticket);
@@ -68,7 +71,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(
         &self,
         session: &mut Session,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         let settings = self.settings.load();
         let idle = settings.head.idle_timeout;
@@ -80,7 +83,9 @@ impl ProxyHttp for Gateway {
         session.set_write_timeout(Some(idle));
         session.set_total_drain_timeout(Some(Duration::from_secs(5)));
         let request = session.req_header();
-        ctx.request_id = client_request_id(request).map_or_else(|| self.ids.next(), Arc::from);
+        ctx.noted = Noted::of(request);
+        let theirs = if ctx.noted.request_id { client_request_id(request) } else { None };
+        ctx.request_id = theirs.map_or_else(|| self.ids.next(), Arc::from);
         if let Some(ticket) = &ctx.ticket {
             let _ = ticket.request_id.set(Arc::clone(&ctx.request_id));
         }
@@ -102,11 +107,11 @@ impl ProxyHttp for Gateway {
         if is_misdirected {
             let reply = Reply::misdirected(&ctx.request_id);
             ctx.stage = Stage::Denied(Denial::malformed("the connection is for another host"));
-            send(reply, session, ctx).await?;
+            Box::pin(send(reply, session, ctx)).await?;
             return Ok(true);
         }
         if let Some(endpoint) = endpoint {
-            self.answer_locally(endpoint, session, ctx).await?;
+            Box::pin(self.answer_locally(endpoint, session, ctx)).await?;
             return Ok(true);
         }
         let judged = match self.refuse_the_crowd() {
@@ -114,12 +119,9 @@ impl ProxyHttp for Gateway {
             None => self.pass(session, ctx, target).await?,
         };
         match judged {
-            Ok(passage) => {
-                ctx.stage = Stage::Permitted(passage);
-                Ok(false)
-            }
+            Ok(()) => Ok(false),
             Err(denial) => {
-                self.deny(denial, session, ctx).await?;
+                Box::pin(self.deny(denial, session, ctx)).await?;
                 Ok(true)
             }
         }
@@ -130,7 +132,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if let Some(held) = ctx.held.take().filter(|held| !held.is_empty()) {
             *body = Some(match body.take() {
@@ -173,7 +175,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let Stage::Permitted(passage) = &mut ctx.stage else {
             return Error::e_explain(ErrorType::HTTPStatus(500), "no permit, no peer");
@@ -204,7 +206,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let retry = match &mut ctx.stage {
@@ -220,7 +222,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         let begun = ctx.status.is_some() || session.response_written().is_some();
@@ -242,7 +244,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let (Stage::Permitted(passage), Some(ticket)) = (&ctx.stage, &ctx.ticket) else {
             return Error::e_explain(ErrorType::HTTPStatus(500), "no permit, no request");
@@ -258,8 +260,8 @@ impl ProxyHttp for Gateway {
         prepare(
             request,
             session.req_header(),
-            &passage.permit,
-            &passage.upstream.authorization,
+            ctx.noted,
+            passage,
             ticket.origin,
             &self.settings.load().trusted_proxies,
             &ctx.request_id,
@@ -270,7 +272,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
         if status == 101 && !asks_for_tunnel(session) {
@@ -317,7 +319,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if end {
@@ -335,7 +337,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> FailToProxy {
         let failure = Failure::of(error);
         ctx.failure = failure.word;
@@ -365,30 +367,25 @@ impl ProxyHttp for Gateway {
     }
 
     /// Pingora's own lines quote the target with its query: never.
-    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &RequestContext,
+        _: &Self::CTX,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
+    fn request_summary(&self, _: &Session, ctx: &Self::CTX) -> String {
         ctx.request_id.to_string()
     }
 
-    async fn logging(
-        &self,
-        _session: &mut Session,
-        _error: Option<&Error>,
-        _ctx: &mut RequestContext,
-    ) {
+    async fn logging(&self, _session: &mut Session, _error: Option<&Error>, _ctx: &mut Self::CTX) {
         // The context reports when it is dropped: also when it is cut or panics.
     }
 }

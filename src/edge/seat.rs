@@ -1,4 +1,5 @@
-//! Every open connection has a seat: whether it is idle, and whether it must go.
+//! Every open connection has a seat: whether it is idle, and whether it must go, or
+//! must as soon as it is idle.
 //!
 //! When all seats are taken and somebody waits at the door, those that have been
 //! idle longest are asked to leave; who is being served never is. A seat costs a
@@ -8,7 +9,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub(crate) struct Seats {
     free: Arc<Semaphore>,
     taken: Mutex<HashMap<u64, Arc<State>>>,
     next: AtomicU64,
+    /// True once nobody is to be idle any more.
+    closing: AtomicBool,
 }
 
 impl Seats {
@@ -51,6 +54,7 @@ impl Seats {
             free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             taken: Mutex::default(),
             next: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         })
     }
 
@@ -98,6 +102,14 @@ impl Seats {
             if state.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 state.waker.wake();
             }
+        }
+    }
+
+    /// Asks everybody to leave who is idle, now or later.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        for state in self.taken.lock().values() {
+            state.waker.wake();
         }
     }
 
@@ -152,6 +164,14 @@ impl Seat {
         })
         .await;
     }
+
+    /// Waits until nobody is to be idle any more. For the task that waits for
+    /// [`Seat::must_go`], after that: it wakes for both.
+    pub(crate) async fn is_closing(&self) {
+        let closing = &self.seats.closing;
+        poll_fn(|_| if closing.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+    }
 }
 
 impl Drop for Seat {
@@ -201,6 +221,27 @@ mod tests {
         drop((taken, new));
         assert_eq!(seats.taken.lock().len(), 0);
         assert_eq!(seats.free.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn who_is_idle_hears_of_the_end() {
+        let seats = Seats::new(2);
+        let seat = seats.take().await;
+        seat.rests();
+        let waiting = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = seat.must_go() => "must go",
+                () = seat.is_closing() => "may go",
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        seats.close();
+        assert_eq!(waiting.await.unwrap(), "may go");
+        // Later comers as well.
+        let seat = seats.take().await;
+        assert!(!must_go(&seat) && seat.is_closing().now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]

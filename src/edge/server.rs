@@ -148,9 +148,15 @@ impl DataPlane {
         }
         while accepting.join_next().await.is_some() {}
         let mut connections = connections.lock().await;
-        let mut cut = self.cut.subscribe();
+        let (mut leave, mut cut) = (self.leave.subscribe(), self.cut.subscribe());
+        let closing = async {
+            drop(leave.wait_for(|leave| *leave).await);
+            seats.close();
+            std::future::pending().await
+        };
         tokio::select! {
             () = async { while connections.join_next().await.is_some() {} } => {}
+            () = closing => {}
             () = async { drop(cut.wait_for(|cut| *cut).await) } => {
                 // What is left is told so, where it can be.
                 seats.clear();

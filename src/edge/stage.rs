@@ -13,6 +13,7 @@ use super::connection::Arrival;
 use super::crowd::Place;
 use super::failure::Failure;
 use super::headers::Origin;
+use super::noted::Noted;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
 use super::trace::without_secrets;
@@ -122,6 +123,7 @@ pub(crate) struct RequestContext {
     reporter: Arc<Reporter>,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) request_id: Arc<str>,
+    pub(crate) noted: Noted,
     pub(crate) method: Option<Method>,
     /// What was asked for, once it was read …
     pub(crate) target: Option<OwnedTarget>,
@@ -149,7 +151,8 @@ impl RequestContext {
         RequestContext {
             reporter,
             ticket: TICKET.try_with(Cell::take).ok().flatten(),
-            request_id: Arc::from(""),
+            request_id: Arc::default(),
+            noted: Noted::default(),
             method: None,
             target: None,
             odd_path: String::new(),

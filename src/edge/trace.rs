@@ -62,15 +62,15 @@ pub(crate) fn client_request_id(request: &RequestHeader) -> Option<&str> {
 static X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 static TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
 
-/// The client's trace with our own span, or a new trace.
+/// The `client`'s trace with our own span, where it has one, or a new trace.
 ///
 /// # Errors
 /// Never: it is made of digits and `-`.
 pub(super) fn traceparent(
-    client: &RequestHeader,
+    client: Option<&RequestHeader>,
     request_id: &str,
 ) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut given = client.headers.get_all(&TRACEPARENT).iter();
+    let mut given = client.into_iter().flat_map(|client| client.headers.get_all(&TRACEPARENT));
     let first = given.next().and_then(|v| v.to_str().ok());
     let mut written = SmallVec::<[u8; LENGTH]>::new();
     written.extend_from_slice(b"00-");
@@ -172,7 +172,7 @@ mod tests {
     use crate::edge::headers::tests::request;
 
     fn traceparent(client: &RequestHeader, request_id: &str) -> String {
-        super::traceparent(client, request_id).unwrap().to_str().unwrap().to_owned()
+        super::traceparent(Some(client), request_id).unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]

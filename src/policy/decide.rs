@@ -14,7 +14,7 @@ use super::snapshot::{Principal, Snapshot};
 use super::table::Lookup;
 use crate::domain::{RoleId, Scope, UnixTime};
 use crate::revocation::{Refusal, RevocationSet};
-use crate::token::{Authorization, TokenError, UnverifiedToken, VerifiedToken};
+use crate::token::{Authorization, TokenError, VerifiedToken};
 
 /// Judges one request. Total, synchronous, deterministic: same inputs, same answer.
 pub fn decide(
@@ -136,19 +136,19 @@ fn authenticate(
     let text = match request.authorization {
         Authorization::Missing => return Err(Denial::new(Reason::TokenMissing)),
         Authorization::Malformed => return Err(Denial::new(Reason::TokenMalformed)),
-        Authorization::Bearer(text) => text.as_str(),
+        Authorization::Bearer(text) => text,
     };
     let told = |t: &VerifiedToken| format!("{} of client {}", t.jti(), t.client_id());
     // Only tokens of the right shape are ever in there, and it is the whole text that
     // finds one.
-    let known = match world.cache.find_or_count_later(text) {
+    let known = match world.cache.find_or_count_later(text.as_bytes()) {
         Some(principal) => {
             let live = principal.token().live_at(now, world.expect.clock_skew);
             live.map_err(|error| Denial::new(reason_of(error)).of(&principal))?;
             principal
         }
         None => {
-            let Some(token) = UnverifiedToken::parse(text) else {
+            let Some(token) = text.parse() else {
                 return Err(Denial::new(Reason::TokenMalformed));
             };
             world.cache.missed();
@@ -157,7 +157,7 @@ fn authenticate(
             // Remembered before it is known to count: whoever knocks with what was
             // revoked should not cost a signature each time.
             match revoked.standing(verified.client_id()) {
-                Some(standing) => world.remember(text, verified, &standing),
+                Some(standing) => world.remember(text.as_bytes(), verified, &standing),
                 None => {
                     trace.step("token", || told(&verified));
                     return Err(Denial::new(Reason::Revoked));
@@ -178,7 +178,7 @@ fn authenticate(
     if known.is_of(&standing) {
         return Ok(known);
     }
-    Ok(world.remember(text, known.token().clone(), &standing))
+    Ok(world.remember(text.as_bytes(), known.token().clone(), &standing))
 }
 
 fn reason_of(error: TokenError) -> Reason {

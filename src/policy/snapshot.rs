@@ -180,7 +180,7 @@ impl Snapshot {
     /// whether it counts: that is asked each time.
     pub(super) fn remember(
         &self,
-        text: &str,
+        text: &[u8],
         token: VerifiedToken,
         standing: &Arc<Standing>,
     ) -> Principal {

@@ -17,7 +17,7 @@ pub enum Authorization<'a> {
     /// There is none, or a `Bearer` without a token.
     Missing,
     /// One header with one text. Whether it has the shape of a token was not looked at:
-    /// whoever knows the text from before need not. [`UnverifiedToken::parse`] tells.
+    /// whoever knows the text from before need not. [`UnreadToken::parse`] tells.
     Bearer(UnreadToken<'a>),
     /// Anything else.
     Malformed,
@@ -60,19 +60,23 @@ impl<'a> Authorization<'a> {
         if text.len() > MAX_TOKEN_BYTES {
             return Authorization::Malformed;
         }
-        let text = std::str::from_utf8(text).map(UnreadToken);
-        text.map_or(Authorization::Malformed, Authorization::Bearer)
+        Authorization::Bearer(UnreadToken(text))
     }
 }
 
-/// A text of at most 8 KiB that may be a token.
+/// At most 8 KiB that may be a token, and perhaps no text even.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct UnreadToken<'a>(&'a str);
+pub struct UnreadToken<'a>(&'a [u8]);
 
 impl<'a> UnreadToken<'a> {
-    /// The text as it came.
-    pub fn as_str(&self) -> &'a str {
+    /// The bytes as they came.
+    pub fn as_bytes(&self) -> &'a [u8] {
         self.0
+    }
+
+    /// As [`UnverifiedToken::parse`].
+    pub fn parse(&self) -> Option<UnverifiedToken<'a>> {
+        std::str::from_utf8(self.0).ok().and_then(UnverifiedToken::parse)
     }
 }
 
@@ -177,7 +181,7 @@ mod tests {
     fn read(values: &[&str]) -> &'static str {
         match Authorization::from_values(values.iter().map(|value| value.as_bytes())) {
             Authorization::Missing => "missing",
-            Authorization::Bearer(text) => match UnverifiedToken::parse(text.as_str()) {
+            Authorization::Bearer(text) => match text.parse() {
                 Some(token) => {
                     assert_eq!(token.as_str(), TOKEN);
                     "bearer"
@@ -229,7 +233,8 @@ mod tests {
             assert_eq!(read(&values), expected, "{values:?}");
         }
         let bytes: &[u8] = b"Bearer a.b.\xff";
-        assert_eq!(Authorization::from_values([bytes].into_iter()), Authorization::Malformed);
+        let read = Authorization::from_values([bytes].into_iter());
+        assert!(matches!(read, Authorization::Bearer(text) if text.parse().is_none()));
     }
 
     #[test]

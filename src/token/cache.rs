@@ -31,8 +31,8 @@ struct Found<V> {
 #[derive(Clone)]
 struct Weight;
 
-impl<V> Weighter<Box<str>, Found<V>> for Weight {
-    fn weight(&self, _token: &Box<str>, found: &Found<V>) -> u64 {
+impl<V> Weighter<Box<[u8]>, Found<V>> for Weight {
+    fn weight(&self, _token: &Box<[u8]>, found: &Found<V>) -> u64 {
         found.weight
     }
 }
@@ -42,7 +42,7 @@ impl<V> Weighter<Box<str>, Found<V>> for Weight {
 /// The hash that finds the slot is over all bytes and seeded per process, so nobody
 /// can fill a slot by choice.
 pub struct TokenCache<V: Clone> {
-    entries: Cache<Box<str>, Found<V>, Weight>,
+    entries: Cache<Box<[u8]>, Found<V>, Weight>,
     /// What an entry weighs at least, so that there are never too many.
     least: usize,
     counters: Counters,
@@ -78,15 +78,16 @@ impl<V: Clone> TokenCache<V> {
 
     /// What was put in for exactly this token. Cheap to clone is best: an `Arc`.
     pub fn get(&self, token: &str) -> Option<V> {
-        let found = self.find(token);
+        let found = self.find(token.as_bytes());
         self.counters.count(found.is_some());
         found
     }
 
-    /// As [`TokenCache::get`] for a text that may not even be a token: a hit counts,
-    /// a miss only when [`TokenCache::missed`] says that it was one.
-    pub fn find_or_count_later(&self, text: &str) -> Option<V> {
-        let found = self.find(text)?;
+    /// As [`TokenCache::get`] for what may not even be a text, which nobody need know
+    /// who finds it here: a hit counts, a miss only when [`TokenCache::missed`] says that
+    /// it was a token.
+    pub fn find_or_count_later(&self, bytes: &[u8]) -> Option<V> {
+        let found = self.find(bytes)?;
         self.counters.count(true);
         Some(found)
     }
@@ -96,15 +97,16 @@ impl<V: Clone> TokenCache<V> {
         self.counters.count(false);
     }
 
-    fn find(&self, text: &str) -> Option<V> {
-        self.entries.get(text).map(|found| found.value)
+    fn find(&self, bytes: &[u8]) -> Option<V> {
+        self.entries.get(bytes).map(|found| found.value)
     }
 
     /// Puts in what [`super::verify`] found in this very token, and never
     /// anything else; `bytes` is about what that takes. The least useful entry
     /// goes if there is no room: tokens that come once push out no others that
     /// come again and again.
-    pub fn insert(&self, token: &str, value: V, bytes: usize) {
+    pub fn insert(&self, token: impl AsRef<[u8]>, value: V, bytes: usize) {
+        let token = token.as_ref();
         let weight = wide(token.len().saturating_add(bytes).saturating_add(ENTRY_BYTES));
         let weight = weight.max(wide(self.least));
         self.entries.insert(token.into(), Found { value, weight });
@@ -112,7 +114,7 @@ impl<V: Clone> TokenCache<V> {
 
     /// Takes one out; true if it was there.
     pub fn remove(&self, token: &str) -> bool {
-        self.entries.remove(token).is_some()
+        self.entries.remove(token.as_bytes()).is_some()
     }
 
     /// Takes all out.
@@ -219,7 +221,7 @@ mod tests {
         for room in [0, 1, 1000] {
             let cache = TokenCache::new(room);
             for n in 0..5000 {
-                cache.insert(&n.to_string(), n, 0);
+                cache.insert(n.to_string(), n, 0);
             }
             assert!(cache.len() <= room.max(1), "{room}: {}", cache.len());
             cache.clear();
@@ -231,7 +233,7 @@ mod tests {
     fn is_bounded_in_bytes() {
         let cache = TokenCache::with_bytes(1000, 1 << 20);
         for n in 0..2000 {
-            cache.insert(&format!("{n:08000}"), n, 8000);
+            cache.insert(format!("{n:08000}"), n, 8000);
         }
         assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
         assert!((20..=65).contains(&cache.len()), "{}", cache.len());

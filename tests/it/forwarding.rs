@@ -91,6 +91,46 @@ async fn identity_comes_from_us_alone() {
     assert!(!seen.head.to_lowercase().contains("x-portcullis"), "{}", seen.head);
 }
 
+/// Spelling and number of the client's fields stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_go_up_as_they_came_but_for_those_of_the_hop() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let more = "x-LOWER-upper: 1\r\nAccept: a\r\nKeep-Alive: hop\r\nCookie: a=1;b=\"2\"\r\nTE: hop\r\n\
+                Trailer: hop\r\nProxy-Connection: hop\r\nproxy-authorization: hop\r\nUser-Agent: me\r\n\
+                Proxy-Authenticate: hop\r\nHTTP2-Settings: hop\r\nACCEPT: b\r\nX_Under: 2\r\n\
+                cookie: portcullis_session=hop; c=3\r\nx-lower-UPPER: 4\r\n";
+    let answer = once(h.data(), get("/any/acme/x", &token, more)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let seen = h.upstream.last();
+    // Whatever was taken out, those of one name stay in order.
+    let mut lines: Vec<&str> = seen.head.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    let ours = |line: &&str| line.starts_with("X-Portcullis-") || line.starts_with("X-Forwarded-");
+    assert_eq!(lines.iter().filter(|line| ours(line)).count(), 7);
+    lines.retain(|line| !ours(line) && !line.starts_with("X-Request-Id: "));
+    lines.retain(|line| !line.starts_with("traceparent: "));
+    lines.sort_by_key(|line| line.split(':').next().unwrap().to_lowercase());
+    assert_eq!(
+        lines,
+        [
+            "Accept: a",
+            "ACCEPT: b",
+            "cookie: a=1;b=\"2\"",
+            "cookie: c=3",
+            "Host: api.test",
+            "User-Agent: me",
+            "x-LOWER-upper: 1",
+            "x-lower-UPPER: 4",
+            "X_Under: 2",
+        ]
+    );
+    let named = "X-Named: hop\r\nConnection: x-named, te\r\nTE: trailers\r\n";
+    once(h.data(), get("/any/acme/x", &token, named)).await.unwrap();
+    let seen = h.upstream.last();
+    assert!(!seen.head.contains("hop"), "{}", seen.head);
+    assert_eq!((seen.field("te"), seen.field("connection")), (Some("trailers"), Some("TE")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_is_believed() {
     let h = Harness::builder().server("trusted_proxies = [\"127.0.0.0/8\"]\n").start().await;
@@ -102,6 +142,14 @@ async fn a_trusted_proxy_is_believed() {
     assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
     assert_eq!(seen.field("x-forwarded-host"), Some("front"));
     assert_eq!(seen.field("x-request-id"), Some("kept-1"));
+    // The proxy's own fields come behind those that its client made up.
+    let more = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: ftp\r\nX-Forwarded-Host: evil\r\n\
+                X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: front\r\n";
+    once(h.data(), get("/any/acme/x", &token, more)).await.unwrap();
+    let seen = h.upstream.last();
+    assert_eq!(seen.fields("x-forwarded-for"), ["6.6.6.6, 9.9.9.9, 127.0.0.1"]);
+    assert_eq!(seen.fields("x-forwarded-proto"), ["https"]);
+    assert_eq!(seen.fields("x-forwarded-host"), ["front"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

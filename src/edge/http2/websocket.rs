@@ -16,7 +16,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use crate::domain::Entropy;
-use crate::edge::headers::strip_hop_by_hop;
+use crate::edge::downward::strip_hop_by_hop;
 use crate::policy::{Denial, Reason};
 
 /// What a stream is.

@@ -286,6 +286,8 @@ fn template(settings: &UpstreamSettings) -> HttpPeer {
     options.write_timeout = Some(settings.read_timeout);
     options.idle_timeout = Some(POOL_IDLE);
     options.tcp_keepalive = Some(KEEPALIVE);
+    // `edge::headers` does so in its one walk; Pingora searches for each of them.
+    options.http_upstream_request_policy.strip_hop_by_hop = false;
     if settings.protocol == UpstreamProtocol::Http2 {
         options.alpn = ALPN::H2;
         options.max_h2_streams = usize::from(STREAMS);
