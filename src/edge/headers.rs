@@ -22,7 +22,8 @@ pub(crate) struct Origin {
     pub(crate) tls: bool,
 }
 
-/// Prepares the fields for the upstream. `request` is Pingora's sanitised copy.
+/// Prepares the fields for the upstream. `request` is Pingora's copy, without what its
+/// Connection names; Connection and Upgrade are Pingora's own there, for a WebSocket.
 pub(crate) fn prepare(
     request: &mut RequestHeader,
     client: &RequestHeader,
@@ -172,19 +173,9 @@ fn strip_session(request: &mut RequestHeader) -> pingora::Result<()> {
     Ok(())
 }
 
-/// Fields of the framing and of the hop; another spelling of one is a trick.
-const FRAMING: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
+/// Fields of the framing and of the hop that are Pingora's business; another spelling of
+/// one is a trick.
+const FRAMING: [&str; 4] = ["connection", "content-length", "host", "upgrade"];
 
 /// The names of fields that must not go up: ours in any spelling, those of the
 /// client's connection, other spellings of framing fields, and what says where the
@@ -205,14 +196,14 @@ fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]
         }
         let plain = plain(name);
         FRAMING.contains(&plain.as_str())
+            || is_hop_by_hop(&plain)
             || tells_origin(&plain)
             || matches!(plain.as_str(), "x-request-id" | "traceparent")
     };
     request.headers.keys().filter(unwanted).cloned().collect()
 }
 
-/// Fields of the client's connection (RFC 9110 section 7.6.1). What Connection names is
-/// gone already; Connection and Upgrade are Pingora's own, for a WebSocket.
+/// The other fields of the client's connection (RFC 9110 section 7.6.1).
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
