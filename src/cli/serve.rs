@@ -16,7 +16,7 @@ use super::notify;
 use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, Predecessor, Reloadable, Running, Serving, Sockets, StartError,
+    Ended, Handed, Means, NextProcess, Predecessor, Reloadable, Running, Sockets, StartError,
     Successor, start_with,
 };
 use crate::config::{self, Config, Engine};
@@ -280,7 +280,7 @@ async fn retire(
     is_reload_due: bool,
 ) -> Outcome {
     let serving = running.heir();
-    let pass_on = || match serving.as_ref().is_some_and(Serving::reload) {
+    let pass_on = || match serving.as_ref().is_some_and(NextProcess::reload) {
         true => tracing::info!("SIGHUP is passed on to the process that serves"),
         false => tracing::error!("SIGHUP came to a process that only drains: nothing was reloaded"),
     };

@@ -14,7 +14,7 @@ mod old;
 mod patience;
 mod wire;
 
-pub use heir::Serving;
+pub use heir::NextProcess;
 pub use new::Predecessor;
 pub use old::{Successor, UpgradeError};
 

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::child::Started;
-use super::heir::{Heir, Serving, Talking};
+use super::heir::{Heir, NextProcess, Talking};
 use super::lent::LentStore;
 use super::patience::within;
 use super::wire::{Message, SPOKEN};
@@ -80,8 +80,8 @@ impl Running {
     }
 
     /// The process that serves, after [`Running::hand_over`].
-    pub fn heir(&self) -> Option<Serving> {
-        self.heir.clone().map(Serving::new)
+    pub fn heir(&self) -> Option<NextProcess> {
+        self.heir.clone().map(NextProcess::new)
     }
 
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
