@@ -20,4 +20,4 @@ pub use old::{Successor, UpgradeError};
 
 pub(super) use heir::Heir;
 pub(super) use lent::{LentStore, Reopen};
-pub(super) use old::take_back_at_last;
+pub(super) use old::take_back_until;

@@ -5,9 +5,11 @@
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -51,15 +53,20 @@ impl UpgradeError {
 /// second: all it has to do is to accept.
 const SERVES_WITHIN: u32 = 50;
 
-/// The store is asked for again this often when another process seems to hold it.
-const ATTEMPTS: u32 = 60;
+/// So long, in tenths of a second, the store is waited for when an upgrade has failed;
+/// after that it is asked for beside, ever more seldom.
+const WAITED_FOR: u32 = 100;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// And after so many attempts ever more seldom, until this.
 const SELDOM: Duration = Duration::from_secs(30);
 
+/// And after so many tenths of a second more it is said not to come.
+const OVERDUE_AFTER: u32 = 200;
+
+const NO_ANSWER: &str = "the disk does not answer";
+
 /// The same at the end, when nobody has long to wait.
-const LAST_ATTEMPTS: u32 = 40;
 const LAST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 impl Running {
     /// Starts another process and hands it everything: sockets, store, and the word to
@@ -75,6 +82,13 @@ impl Running {
             Err(UpgradeError::Failed(_)) => "failed",
             Err(UpgradeError::Refused(_)) => "refused",
         };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "not upgraded; this process goes on as before");
+        }
+        if let Err(UpgradeError::Failed(_)) = &outcome {
+            // Said before, since a disk may hang; counted when it is over.
+            take_back(&self.lent, &mut self.letting_go).await;
+        }
         self.counters.upgrades.with_label_values(&[word]).inc();
         outcome
     }
@@ -139,7 +153,6 @@ impl Running {
                 // What it did say before it ended counts.
                 let _ = timeout(AGAIN_AFTER, heir.gone()).await;
                 drop(talking);
-                take_back(&self.lent, &mut self.letting_go).await;
                 match (error, told) {
                     (UpgradeError::Failed(why), Some(status)) => {
                         Err(UpgradeError::Failed(format!("{why} ({status})")))
@@ -221,20 +234,28 @@ fn ends_its_container(own: u32, parent: u32, first: Option<&str>) -> bool {
     own == 1 || first.is_some_and(is_inits)
 }
 
-/// Gets the store back for the end, from a new process that was killed a moment ago. What
-/// is left to write then can be done without.
-pub(in crate::app) async fn take_back_at_last(
+/// Gets the store back while a process that is to end drains, from a new one that was killed
+/// a moment ago: until the end somebody may revoke. Returns when both have come to their
+/// end; what is left to write then can be done without.
+pub(in crate::app) async fn take_back_until(
+    drained: impl Future<Output = ()>,
     lent: &Arc<LentStore>,
     letting_go: &mut Option<JoinHandle<()>>,
 ) {
-    has_let_go(letting_go).await;
-    for _ in 0..LAST_ATTEMPTS {
-        if try_to_take_back(lent).await.is_ok() {
-            return;
+    let mut back = pin!(async {
+        has_let_go(letting_go).await;
+        while try_to_take_back(lent).await.is_err() {
+            sleep(LAST_PAUSE).await;
         }
-        sleep(LAST_PAUSE).await;
+    });
+    let mut drained = pin!(drained);
+    tokio::select! {
+        () = &mut back => return drained.await,
+        () = &mut drained => {}
     }
-    tracing::warn!("the store did not come back from the new process");
+    if timeout(LAST_WAIT, back).await.is_err() {
+        tracing::warn!("the store did not come back from the new process");
+    }
 }
 
 /// Waits until letting go of the store has ended: whoever gave up waiting for that has
@@ -246,26 +267,48 @@ async fn has_let_go(letting_go: &mut Option<JoinHandle<()>>) {
     *letting_go = None;
 }
 
-/// Gets the store back. What does not come for long is said loudly, and still asked for.
+/// Gets the store back, or goes on trying beside when that takes long. What does not come
+/// at all is said loudly, and still asked for.
 async fn take_back(lent: &Arc<LentStore>, letting_go: &mut Option<JoinHandle<()>>) {
-    has_let_go(letting_go).await;
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS {
-        let Err(why) = try_to_take_back(lent).await else { return };
-        tracing::warn!(why, "the store can't be taken back yet; changes are refused");
-        last = why;
-        sleep(AGAIN_AFTER).await;
+    let why = Mutex::new(NO_ANSWER.to_owned());
+    if within(WAITED_FOR, ask_again_and_again(lent, letting_go, &why)).await.is_some() {
+        return;
     }
-    tracing::error!(why = last, "the store does not come back; changes are refused until it does");
-    lent.is_overdue(last);
-    let lent = Arc::clone(lent);
+    tracing::warn!(
+        why = why.lock().as_str(),
+        "the store is not back yet; changes are refused until it is"
+    );
+    let (lent, mut letting_go) = (Arc::clone(lent), letting_go.take());
     tokio::spawn(async move {
-        let mut pause = AGAIN_AFTER;
-        while try_to_take_back(&lent).await.is_err() {
-            sleep(pause).await;
-            pause = (pause * 2).min(SELDOM);
+        let mut back = pin!(ask_again_and_again(&lent, &mut letting_go, &why));
+        if within(OVERDUE_AFTER, &mut back).await.is_none() {
+            let why = why.lock().clone();
+            tracing::error!(why, "the store does not come back; changes are refused until it does");
+            lent.is_overdue(why);
+            back.await;
+        }
+        if !lent.is_lost() {
+            tracing::info!("the store is back: changes are taken again");
         }
     });
+}
+
+/// Returns when the store is back, or lost. `last` is why it was not, the last time.
+async fn ask_again_and_again(
+    lent: &Arc<LentStore>,
+    letting_go: &mut Option<JoinHandle<()>>,
+    last: &Mutex<String>,
+) {
+    has_let_go(letting_go).await;
+    let mut pause = AGAIN_AFTER;
+    while let Err(why) = try_to_take_back(lent).await {
+        if *last.lock() != why {
+            tracing::warn!(why, "the store can't be taken back yet; changes are refused");
+        }
+        *last.lock() = why;
+        sleep(pause).await;
+        pause = (pause + AGAIN_AFTER).min(SELDOM);
+    }
 }
 
 /// An error if it is worth to try again.
@@ -289,6 +332,8 @@ mod tests {
     use std::sync::mpsc;
 
     use futures::FutureExt as _;
+    use tokio::task::yield_now;
+    use tokio::time::advance;
 
     use super::*;
     use crate::app::upgrade::Reopen;
@@ -312,6 +357,74 @@ mod tests {
         taking.await;
         assert!(letting_go.is_none());
         assert!(here.has_changed().unwrap() && *here.borrow_and_update(), "away, and here again");
+    }
+
+    /// A store on a disk that does not answer before the sender is used.
+    fn on_a_disk_that_hangs() -> (Arc<LentStore>, mpsc::Sender<()>) {
+        let (answer, answers) = mpsc::channel();
+        let answers = Mutex::new(answers);
+        let reopen: Box<Reopen> = Box::new(move || {
+            answers.lock().recv().unwrap();
+            Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>)
+        });
+        let lent = Arc::new(LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None));
+        lent.let_go();
+        (lent, answer)
+    }
+
+    /// Time goes on for as long as it is not done.
+    async fn passes(what: impl Future<Output = ()>) {
+        let time = async {
+            loop {
+                advance(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = what => {}
+            () = time => {}
+        }
+    }
+
+    /// Reloads wait for a failed upgrade to be over.
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_after_an_upgrade_holds_nothing_up_and_is_told_of() {
+        let (lent, answer) = on_a_disk_that_hangs();
+        let mut here = lent.here();
+        passes(take_back(&lent, &mut None)).await;
+        assert_eq!(lent.status().refusing, None, "it may come yet");
+        assert!(lent.why_not().is_some_and(|why| why.contains("not back yet")));
+        let overdue = async {
+            while lent.status().refusing.is_none() {
+                yield_now().await;
+            }
+        };
+        passes(overdue).await;
+        assert_eq!(lent.status().refusing.as_deref(), Some(NO_ANSWER));
+        answer.send(()).unwrap();
+        here.wait_for(|here| *here).await.unwrap();
+        assert_eq!((lent.status().refusing, lent.why_not()), (None, None));
+    }
+
+    /// Whoever is to end may drain for long, and somebody may want to revoke.
+    #[tokio::test]
+    async fn a_store_that_is_away_at_the_end_comes_back_before_all_is_drained() {
+        let (lent, answer) = on_a_disk_that_hangs();
+        let mut here = lent.here();
+        answer.send(()).unwrap();
+        let drained = async {
+            here.wait_for(|here| *here).await.unwrap();
+        };
+        take_back_until(drained, &lent, &mut None).await;
+        assert!(lent.why_not().is_none());
+    }
+
+    /// Nor does it keep anybody from ending.
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_at_the_end_is_not_waited_for() {
+        let (lent, answer) = on_a_disk_that_hangs();
+        passes(take_back_until(async {}, &lent, &mut None)).await;
+        assert!(lent.why_not().is_some(), "it is still away");
+        answer.send(()).unwrap();
     }
 
     #[test]
