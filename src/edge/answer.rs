@@ -1,7 +1,7 @@
 //! What the gateway answers by itself: its own endpoints, and refusals.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, header};
@@ -118,5 +118,8 @@ pub(super) async fn send(
         connection.set_close_on_response_before_downstream_finish(false);
     }
     ctx.bytes_out = reply.body.len() as u64;
-    reply.send(session).await
+    reply.send(session).await?;
+    // What is left of its body may come for seconds yet.
+    ctx.ended = Some(Instant::now());
+    Ok(())
 }

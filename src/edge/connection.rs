@@ -135,7 +135,7 @@ async fn serve_http2(
     shutdown: &ShutdownWatch,
 ) {
     let Client { arrival, mut wire, seat } = client;
-    wire.rewind(read);
+    wire.put_back(&read);
     http2::serve(gateway, proxy, Client { arrival, wire, seat }, shutdown).await;
 }
 

@@ -6,7 +6,6 @@
 //! for the next one, and chunks that are none come as an error.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,8 +13,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::header;
-use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -82,16 +79,26 @@ fn cause(error: &pingora::Error) -> Option<&Error> {
     error.root_cause().downcast_ref()
 }
 
-/// To be called with each 101, before it is written.
-pub(crate) fn switches(session: &Session, response: &ResponseHeader) {
-    let protocol = response.headers.get(header::UPGRADE);
-    let stream = session.downstream_session.stream();
-    let loan = stream.and_then(|stream| stream.as_ref().as_any().downcast_ref::<Loan>());
-    if let (Some(Loan { wire: Some(wire), .. }), Some(protocol)) = (loan, protocol)
-        && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
-    {
+/// To be called with each 101 to a WebSocket, before it is written.
+pub(crate) fn switches(session: &Session) {
+    if let Some(Loan { wire: Some(wire), .. }) = of(session) {
         wire.becomes_tunnel();
     }
+}
+
+/// To be called where an answer that has begun will not be whole.
+pub(crate) fn breaks_off(session: &Session) {
+    // Others see it by the length that was said, or by the last chunk that is not there.
+    if session.req_header().version == http::Version::HTTP_10
+        && let Some(Loan { wire: Some(wire), .. }) = of(session)
+    {
+        wire.forget();
+    }
+}
+
+fn of(session: &Session) -> Option<&Loan> {
+    let stream = session.downstream_session.stream()?;
+    stream.as_ref().as_any().downcast_ref()
 }
 
 impl Drop for Loan {
@@ -151,8 +158,11 @@ impl AsyncRead for Loan {
     }
 }
 
+/// What a client may send ahead of an answer. Somebody has to look whether it is there.
+const AHEAD: usize = 64 * 1024;
+
 /// Reads a body up to its end. After it there is only the end of the connection to be
-/// read: whatever else comes is put back, and nobody is woken for it.
+/// read: whatever else comes waits for its turn.
 fn poll_request(
     wire: &mut Wire,
     extent: &mut Extent,
@@ -170,17 +180,12 @@ fn poll_request(
         }
         return Poll::Ready(Ok(()));
     }
-    if wire.has_unread() {
-        return Poll::Pending;
+    while wire.unread() <= AHEAD {
+        if ready!(wire.poll_read_ahead(cx))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
     }
-    let mut space = [MaybeUninit::uninit(); 1024];
-    let mut read = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(&mut *wire).poll_read(cx, &mut read))?;
-    if read.filled().is_empty() {
-        return Poll::Ready(Ok(()));
-    }
-    wire.put_back(read.filled());
-    Poll::Pending
+    Poll::Ready(Err(Error::other("too much was sent ahead of the answer")))
 }
 
 impl AsyncWrite for Loan {

@@ -28,7 +28,7 @@ use super::settings::EdgeSettings;
 use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
 use super::tls;
 use super::trace::{RequestIds, client_request_id};
-use super::tunnel::asks_for_tunnel;
+use super::tunnel::{asks_for_tunnel, grants_tunnel};
 use crate::policy::{Denial, Target};
 use crate::service::Context;
 
@@ -275,7 +275,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
-        if status == 101 && !asks_for_tunnel(session) {
+        if status == 101 && !(asks_for_tunnel(session) && grants_tunnel(response)) {
             let fault = "it switches to a protocol that nobody asked for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
         }
@@ -298,7 +298,7 @@ impl ProxyHttp for Gateway {
         if status == 101 {
             // A quiet tunnel is none of the read timeout's business.
             session.set_read_timeout(None);
-            loan::switches(session, response);
+            loan::switches(session);
         }
         if session.req_header().version == http::Version::HTTP_10 {
             // It knows no chunks: the end of the connection is the end.
@@ -356,6 +356,9 @@ impl ProxyHttp for Gateway {
                 request_id = %ctx.request_id, path = %ctx.path(), upstream, kind, side, cause, "{}",
                 failure.word
             );
+        }
+        if session.response_written().is_some() {
+            loan::breaks_off(session);
         }
         if session.response_written().is_none() && failure.status != 0 {
             let reply = reply_to(&failure, ctx);

@@ -130,6 +130,8 @@ pub(crate) struct RequestContext {
     /// … or the path of what could not be.
     pub(crate) odd_path: String,
     pub(crate) began: Instant,
+    /// When it was over, where that is not its last moment.
+    pub(crate) ended: Option<Instant>,
     pub(crate) began_at: UnixTime,
     pub(crate) stage: Stage,
     /// Among those that wait for an upstream.
@@ -157,6 +159,7 @@ impl RequestContext {
             target: None,
             odd_path: String::new(),
             began: Instant::now(),
+            ended: None,
             began_at: now,
             stage: Stage::Unjudged,
             place: None,
@@ -228,7 +231,7 @@ impl RequestContext {
             (None, None, None) => 499,
         };
         let now = Instant::now();
-        let took = now.saturating_duration_since(self.began);
+        let took = self.ended.unwrap_or(now).saturating_duration_since(self.began);
         let method = self.method.as_ref().map_or("", Method::as_str);
         self.reporter.meters.with(metrics, route, |meters| {
             meters.request(method, status, took.as_secs_f64());

@@ -5,6 +5,7 @@
 //! neither kept nor looked at, and nothing is changed.
 
 use http::header;
+use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 const HEAD_END: &[u8; 4] = b"\r\n\r\n";
@@ -108,6 +109,14 @@ pub(super) fn asks_for_tunnel(session: &Session) -> bool {
     let protocol = session.req_header().headers.get(header::UPGRADE);
     session.is_upgrade_req()
         && protocol.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether a 101 switches to what was asked for, and to nothing else.
+pub(super) fn grants_tunnel(response: &ResponseHeader) -> bool {
+    let mut protocols = response.headers.get_all(header::UPGRADE).iter();
+    let protocol = protocols.next().map(http::HeaderValue::as_bytes);
+    protocol.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{ErrorKind, IoSlice, Result};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -49,6 +50,13 @@ enum Line {
 }
 
 impl Line {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        match self {
+            Line::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Line::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+
     /// Nothing more is sent, once it is closed.
     fn forget(&self) {
         let tcp = match self {
@@ -126,11 +134,6 @@ impl Wire {
         self.speaks_h2
     }
 
-    /// Puts back what was read: the next reader begins with it.
-    pub(crate) fn rewind(&mut self, read: BytesMut) {
-        self.unread = read;
-    }
-
     /// Puts back what was read last, before whatever was put back and not read again.
     pub(super) fn put_back(&mut self, read: &[u8]) {
         let mut unread = BytesMut::from(read);
@@ -138,9 +141,23 @@ impl Wire {
         self.unread = unread;
     }
 
-    /// Whether something was put back that nobody has read again.
-    pub(super) fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+    /// Bytes that were read, and are to be read again.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Reads what there is, to be read again. Nothing is the end.
+    pub(super) fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); 1024];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(self.line.poll_read(cx, &mut read))?;
+        self.unread.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// What was sent and has not arrived is taken back: nobody is to take it for all.
+    pub(super) fn forget(&self) {
+        self.line.forget();
     }
 
     /// Whether it is no conversation in requests and answers any more.
@@ -184,10 +201,11 @@ impl Wire {
 
     /// What lies in our buffers and in the system's is not sent any more.
     fn reset(self) {
-        self.line.forget();
+        self.forget();
     }
 
-    /// Whether a write is to go on waiting, of which `is_progress` says if anything went out.
+    /// Whether a write is to go on waiting, of which `is_progress` says if anything went out;
+    /// over TLS, if any record did.
     fn waits(&mut self, cx: &mut Context<'_>, is_progress: bool) -> Poll<Result<Infallible>> {
         if is_progress {
             self.stalled = None;
@@ -232,12 +250,13 @@ impl AsyncRead for Wire {
             let count = self.unread.len().min(buf.remaining());
             buf.put_slice(self.unread.get(..count).unwrap_or_default());
             self.unread.advance(count);
+            if self.unread.is_empty() {
+                // Idle connections hold none.
+                self.unread = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
-        match &mut self.line {
-            Line::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Line::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        self.line.poll_read(cx, buf)
     }
 }
 

@@ -15,6 +15,15 @@ use crate::token::VerifiedToken;
 /// By an id. The hash is quick, and seeded per process.
 pub(crate) type ById<K, V> = DashMap<K, V, RandomState>;
 
+/// How far cut-offs within one second can put off the tokens of now.
+const PUT_OFF: Duration = Duration::from_secs(5);
+
+/// The first whole second that is not before a time.
+fn second_after(time: UnixTime) -> UnixTime {
+    let second = UnixTime::from_secs(time.as_secs());
+    if second < time { second.plus(Duration::from_secs(1)) } else { second }
+}
+
 /// Revocations by token, by credential, by cut-off time and by signing key; exact.
 #[derive(Default)]
 pub struct RevocationSet {
@@ -63,9 +72,18 @@ impl RevocationSet {
             self.client_cut_offs.get(&client).map(|cut| *cut),
             self.account_cut_offs.get(account).map(|cut| *cut),
         ];
-        let last = cuts.into_iter().flatten().max()?;
-        let second = UnixTime::from_secs(last.as_secs());
-        Some(if second < last { second.plus(Duration::from_secs(1)) } else { second })
+        cuts.into_iter().flatten().max().map(second_after)
+    }
+
+    /// The second that tokens of now have, where a cut-off in this very second has put it
+    /// off; of whomever it is.
+    pub fn put_off(&self, now: UnixTime) -> Option<UnixTime> {
+        let cuts = self.client_cut_offs.iter().map(|cut| *cut.value());
+        let cuts = cuts.chain(self.account_cut_offs.iter().map(|cut| *cut.value()));
+        // Those that put it off in turn are near; what is further away has been set by a
+        // clock that was set back since.
+        let near = cuts.map(second_after).filter(|second| *second < now.plus(PUT_OFF));
+        near.max().filter(|second| *second > now)
     }
 
     /// Kills every token that a key signed. A world whose keys were swapped knows

@@ -1,5 +1,7 @@
 //! Revoking everything that was issued to somebody before a time.
 
+use std::time::Duration;
+
 use super::actor::Actor;
 use super::change::{Plan, commit, written};
 use super::context::Context;
@@ -49,11 +51,17 @@ pub async fn cut_off(
     }
     let made = commit(ctx, || {
         let before = ctx.memory.ledger.cut_off(&subject);
+        // What was issued since a cut-off earlier in this second has the next one.
+        let put_off = ctx.memory.revoked.put_off(now);
+        let put_off = put_off.filter(|_| issued_before.as_secs() == now.as_secs());
         if let Some((stands, first)) = before
             && stands >= issued_before
+            && (put_off.is_none() || stands <= now)
         {
             return Ok(Plan::Done(first));
         }
+        let issued_before =
+            put_off.map_or(issued_before, |next| next.plus(Duration::from_millis(1)));
         let at = ctx.now();
         let by = actor.name().to_owned();
         let reason = reason.clone();

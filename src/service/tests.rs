@@ -213,6 +213,11 @@ async fn a_cut_off_moves_forward_only() {
     let next = verify(next, snapshot.keys(), snapshot.expectations(), now).unwrap();
     assert_eq!(next.issued_at(), at(101));
     assert!(!is_dead(&restarted, &next));
+    // Another cut-off in the same second ends what was issued since the first.
+    restarted.clock.advance(Duration::from_millis(100));
+    let same = CutOffSubject::Client(issued.credential.client_id);
+    let second = cut_off(&restarted.ctx, &cli(), same, restarted.ctx.now(), None).await.unwrap();
+    assert!(!second.repeated && is_dead(&restarted, &next));
     let nobody = CutOffSubject::Account(AccountId::new("nobody").unwrap());
     let nobody = cut_off(&world.ctx, &cli(), nobody, at(1), None).await;
     assert!(matches!(nobody, Err(RevokeError::Unknown(_))));

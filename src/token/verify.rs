@@ -123,12 +123,14 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// [`TokenError::Expired`] from `exp + skew` on, [`TokenError::NotYetValid`]
-    /// before `iat - skew` or `nbf - skew`.
+    /// before `iat - skew` or `nbf - skew`; a second is always forgiven.
     pub fn live_at(&self, now: UnixTime, skew: Duration) -> Result<(), TokenError> {
+        // What is minted after a cut-off has the next second.
+        let early = skew.max(Duration::from_secs(1));
         if now >= self.expires_at.plus(skew) {
             return Err(TokenError::Expired);
         }
-        if self.not_before > now.plus(skew) {
+        if self.not_before > now.plus(early) {
             return Err(TokenError::NotYetValid);
         }
         Ok(())

@@ -1,9 +1,15 @@
 //! What goes up is what came in, and what comes down is what was answered.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::harness::Harness;
 use crate::raw::{Raw, once};
+use crate::websockets::gateway;
 
 fn get(path: &str, token: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
@@ -234,6 +240,36 @@ async fn who_knows_no_chunks_gets_none() {
     let head = raw.head().await.unwrap().to_ascii_lowercase();
     assert!(head.contains(" 200 ") && !head.contains("transfer-encoding"), "{head}");
     assert_eq!(raw.exactly(7).await, b"data: 1");
+}
+
+/// Without chunks only an end by force says that it is not the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_an_answer_does_not_look_whole_to_whom_knows_no_chunks() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (h, token) = gateway(listener.local_addr().unwrap(), "").await;
+    let (seen, is_seen) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let mut stream = loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Whoever looks whether anybody is there says nothing.
+            if stream.read(&mut [0; 4096]).await.unwrap() > 0 {
+                break stream;
+            }
+        };
+        let half = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+        stream.write_all(half).await.unwrap();
+        is_seen.await.unwrap();
+    });
+    let mut stream = TcpStream::connect(h.data()).await.unwrap();
+    let head = format!("Host: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(format!("GET /hasty/acme HTTP/1.0\r\n{head}").as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"half") {
+        assert!(stream.read_buf(&mut read).await.unwrap() > 0);
+    }
+    seen.send(()).unwrap();
+    let end = timeout(Duration::from_secs(30), stream.read_buf(&mut read)).await.unwrap();
+    assert!(end.is_err(), "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

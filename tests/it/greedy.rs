@@ -92,17 +92,14 @@ async fn who_does_not_read_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_heads_is_given_up_too() {
     let world = World::with(SHORT).await;
-    for line in ["HEAD /nowhere", "HEAD /public/x"] {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let stream = socket.connect(world.h.data()).await.unwrap();
-        let mut deaf = Raw::over(stream);
-        let heads = format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(100);
-        // Until the gateway reads no more, and then hangs up.
-        let sent = async { while deaf.try_send(&heads).await {} };
-        timeout(PATIENCE, sent).await.expect("it is given up");
-    }
-    world.h.logged(|line| line["reason"] == "client_timeout").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(world.h.data()).await.unwrap();
+    let mut deaf = Raw::over(stream);
+    let heads = "HEAD /nowhere HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
+    // Until the gateway reads no more, and then hangs up.
+    let sent = async { while deaf.try_send(&heads).await {} };
+    timeout(PATIENCE, sent).await.expect("it is given up");
 }
 
 /// Of whom the gateway answers by itself it reads no more than it needs.

@@ -131,6 +131,21 @@ async fn answers(raw: &mut Raw) -> Vec<Answer> {
     answers
 }
 
+/// Who has sent more than was asked for is missed like anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_with_something_said_is_gone() {
+    let h = Harness::start().await;
+    let fields = format!("Authorization: Bearer {}\r\n", h.token(&["operator"]).await);
+    for more in ["X".to_owned(), "GET /any/acme/1 HTTP/1.1\r\n".repeat(100), "X".repeat(100_000)] {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(request("GET /any/acme/events", &fields, &more)).await;
+        let head = raw.head().await;
+        assert!(head.is_some() || more.len() > 65_536, "{}", more.len());
+        drop(raw);
+        h.upstream.wait_for_streams(0).await;
+    }
+}
+
 /// Who is revoked in between gets no further.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_dies_with_its_credential() {

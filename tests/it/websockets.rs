@@ -59,7 +59,7 @@ async fn echo(mut stream: impl Wire) -> std::io::Result<()> {
     }
 }
 
-async fn gateway(address: SocketAddr, more: &str) -> (Harness, String) {
+pub(crate) async fn gateway(address: SocketAddr, more: &str) -> (Harness, String) {
     let routes = format!(
         "{ROUTES}\n[[upstream]]\nname = \"hasty\"\naddresses = [\"{address}\"]\n{more}\n\
          [[route]]\nname = \"hasty\"\npath = \"/hasty/{{account}}\"\nupstream = \"hasty\"\n\
@@ -130,7 +130,13 @@ async fn what_comes_with_the_request_goes_through_the_tunnel() {
 async fn a_switch_that_nobody_asked_for_goes_no_further() {
     let h = Harness::start().await;
     let token = h.token(&["reader"]).await;
-    for more in ["", "Connection: upgrade\r\nUpgrade: h2c\r\n", "Upgrade: h2c, websocket\r\n"] {
+    for more in [
+        "",
+        "Connection: upgrade\r\nUpgrade: h2c\r\n",
+        "Upgrade: h2c, websocket\r\n",
+        // It was asked for, but the answer says nothing of what it switches to.
+        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    ] {
         let mut raw = Raw::connect(h.data()).await;
         raw.send(format!(
             "GET /any/acme/raw-status-101 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n{more}\r\n"

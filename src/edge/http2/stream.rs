@@ -173,7 +173,9 @@ struct Asked {
 
 impl Asked {
     fn of(request: &RequestHeader) -> Self {
-        Asked { media: grpc::media(request).cloned(), is_head: request.method == Method::HEAD }
+        // To a CONNECT a 200 says that there is a tunnel.
+        let media = grpc::media(request).filter(|_| request.method != Method::CONNECT);
+        Asked { media: media.cloned(), is_head: request.method == Method::HEAD }
     }
 
     /// Answers with all that there is to say. Whether there was anybody to hear it.
