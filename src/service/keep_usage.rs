@@ -16,7 +16,7 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    fn is_written(mut self) {
+    fn written(mut self) {
         self.clients.clear();
     }
 }
@@ -47,7 +47,7 @@ pub async fn keep_usage(context: &Context) -> Result<(), CommitError> {
         if !ops.is_empty() {
             context.store.commit(Change { guards: Vec::new(), ops }).await?;
         }
-        taken.is_written();
+        taken.written();
     }
     Ok(())
 }
