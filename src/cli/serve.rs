@@ -136,16 +136,15 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let mut signals = Signals::listen()?;
     let mut inventory = Inventory::of(&config);
     let card = Card::of(file, &config);
-    let warnings = config.warnings.iter().map(|warning| format!("warning: {}", warning.at(file)));
-    let warnings = warnings.collect::<Vec<_>>().join("\n");
+    let warnings = config.warnings.clone();
     let before = Predecessor::from_env().context("the process that is to be followed")?;
     let handed = Handed { sockets, before };
     // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
     // A disk, a name server or a reader that hangs keeps nobody from ending it.
     let starting = async {
-        if !warnings.is_empty() {
-            out::note_in_passing(warnings).await;
+        for warning in &warnings {
+            out::note_in_passing(format_args!("warning: {}", warning.at(file))).await;
         }
         start_with(config, means(Box::new(log)), handed).await
     };
