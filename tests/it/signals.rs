@@ -87,9 +87,12 @@ async fn a_reader_of_its_words_that_hangs_keeps_it_neither_from_serving_nor_from
     let checked = process.run(&["check"]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains("warning:"), "{checked:?}");
     let (full, _never_read) = pipe::pipe().unwrap();
-    for piece in [4096, 1] {
-        while full.try_write(&vec![b'.'; piece]).is_ok() {}
+    full.writable().await.unwrap();
+    let mut written = 0;
+    while let Ok(more) = full.try_write(&[b'.'; 4096]) {
+        written += more;
     }
+    assert!(written > 0, "it is full");
     let stderr = full.into_blocking_fd().unwrap();
     process.child = Some(process.command().stderr(stderr).spawn().unwrap());
     timeout(PATIENCE, process.ready()).await.expect("it serves");

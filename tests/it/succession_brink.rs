@@ -185,8 +185,15 @@ async fn what_needs_no_store_is_done_before_the_store_is_asked_for() {
         gateway.upgrade_in_vain("failed", times + 1).await;
         gateway.said(said).await;
     }
+    // What is logged is written by a thread of its own.
+    let ended = "it ended before its configuration was checked";
+    let both = async {
+        while gateway.process.stderr().matches(ended).count() < 2 {
+            sleep(STEP).await;
+        }
+    };
+    timeout(PATIENCE, both).await.expect("both ended before");
     let said = gateway.process.stderr();
-    assert_eq!(said.matches("it ended before its configuration was checked").count(), 2, "{said}");
     assert!(!said.contains("a new process has checked its configuration"), "{said}");
     std::fs::write(gateway.process.config(), &good).unwrap();
     gateway.is_as_before(&token).await;
