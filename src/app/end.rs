@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::background::keep;
 use super::ports::Closing;
 use super::start::Running;
-use super::upgrade::take_back_at_last;
+use super::upgrade::take_back_until;
 
 /// How long a connection may be silent once the door is shut. A request may be on
 /// its way on it, and is answered; then it is closed.
@@ -63,11 +63,14 @@ impl Running {
         self.readiness.not_ready("draining");
         self.farewell.say();
         self.plane.say_goodbye();
-        sleep(self.times.delay).await;
-        self.drain(LAST_ORDERS).await;
-        self.end_beside().await;
         // An upgrade may have been under way, and its process is gone.
-        take_back_at_last(&self.lent, &mut self.letting_go).await;
+        let (lent, mut letting_go) = (Arc::clone(&self.lent), self.letting_go.take());
+        let drained = async {
+            sleep(self.times.delay).await;
+            self.drain(LAST_ORDERS).await;
+            self.end_beside().await;
+        };
+        take_back_until(drained, &lent, &mut letting_go).await;
         self.write_and_close().await;
     }
 

@@ -23,4 +23,4 @@ pub use parts::not_built;
 pub use reload::{Reloadable, TakenOn};
 pub use start::{Handed, Means, Running, StartError, start, start_with};
 pub use state::Offline;
-pub use upgrade::{Predecessor, Serving, Successor, UpgradeError};
+pub use upgrade::{NextProcess, Predecessor, Successor, UpgradeError};

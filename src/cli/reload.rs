@@ -2,6 +2,9 @@
 //! whoever asked, by a signal or through the admin port, is told the same.
 
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::check::count;
 use super::inventory::Inventory;
@@ -43,9 +46,12 @@ pub(super) async fn reload(
     outcome.map(|(_, reloaded)| reloaded)
 }
 
+/// What drains runs on rights that are gone, perhaps, for this long at most.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Judges what drains here by the file that the process that serves has taken on.
 pub(super) async fn follow(file: &Path, draining: &Reloadable) {
-    match load(file).await {
+    match load_in_time(file).await {
         Ok(config) => {
             let cut = draining.follow(config);
             tracing::info!(cut, "what drains is judged by {} as it is now", file.display());
@@ -90,6 +96,11 @@ async fn try_reload(
     Ok((words, Reloaded { generation, changed, warnings, streams_closed }))
 }
 
+async fn load_in_time(file: &Path) -> Result<Config, Unchanged> {
+    let late = |_| Err(whole(&format_args!("its disk did not answer within {FOLLOWED_WITHIN:?}")));
+    timeout(FOLLOWED_WITHIN, load(file)).await.unwrap_or_else(late)
+}
+
 async fn load(file: &Path) -> Result<Config, Unchanged> {
     let path = file.to_owned();
     match tokio::task::spawn_blocking(move || config::load(&path)).await {
@@ -111,4 +122,33 @@ fn of_fault(fault: &Fault) -> ConfigFault {
 fn as_fault(fault: &ConfigFault) -> Fault {
     let ConfigFault { key, line, message } = fault.clone();
     Fault { line, key, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Whoever drains can't wait for it: it judges by rights that may be gone.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_on_a_disk_that_hangs_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hangs");
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let reading = tokio::spawn({
+            let file = file.clone();
+            async move { load_in_time(&file).await }
+        });
+        // Opening it to write waits for the reader, which then waits for the end of it.
+        let path = file.clone();
+        let open = || std::fs::OpenOptions::new().write(true).open(path);
+        let hangs = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
+        advance(FOLLOWED_WITHIN).await;
+        let Err(Unchanged(faults)) = reading.await.unwrap() else { panic!("it was read") };
+        assert!(faults[0].message.contains("did not answer within 10s"), "{faults:?}");
+        drop(hangs);
+    }
 }

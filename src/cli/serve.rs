@@ -16,7 +16,7 @@ use super::notify;
 use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, Predecessor, Reloadable, Running, Serving, Sockets, StartError,
+    Ended, Handed, Means, NextProcess, Predecessor, Reloadable, Running, Sockets, StartError,
     Successor, start_with,
 };
 use crate::config::{self, Config, Engine};
@@ -136,21 +136,25 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     let mut signals = Signals::listen()?;
     let mut inventory = Inventory::of(&config);
     let card = Card::of(file, &config);
-    for warning in &config.warnings {
-        out::note(format_args!("warning: {}", warning.at(file)));
-    }
+    let warnings = config.warnings.clone();
     let before = Predecessor::from_env().context("the process that is to be followed")?;
     let handed = Handed { sockets, before };
     // One write for each piece of the log, which flushes by itself.
     let log = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout());
-    // A disk or a name server that hangs keeps nobody from ending it.
+    // A disk, a name server or a reader that hangs keeps nobody from ending it.
+    let starting = async {
+        for warning in &warnings {
+            out::note_in_passing(format_args!("warning: {}", warning.at(file))).await;
+        }
+        start_with(config, means(Box::new(log)), handed).await
+    };
     let started = tokio::select! {
         biased;
         () = signals.end_first() => {
             out::note_in_passing("ended before it served").await;
             return Ok(DONE);
         }
-        started = start_with(config, means(Box::new(log)), handed) => started,
+        started = starting => started,
     };
     let mut running = started.map_err(start_error)?;
     notify::ready();
@@ -262,10 +266,9 @@ async fn upgrade(running: &mut Running, signals: &mut Signals) -> (Upgraded, boo
             tracing::info!(pid, "upgraded: the new process serves");
             Upgraded::Yes
         }
-        Err(error) => {
+        Err(_) => {
             // The other one may have said so of itself.
             notify::main_process(std::process::id());
-            tracing::error!(%error, "not upgraded; this process goes on as before");
             Upgraded::No
         }
     };
@@ -280,7 +283,7 @@ async fn retire(
     is_reload_due: bool,
 ) -> Outcome {
     let serving = running.heir();
-    let pass_on = || match serving.as_ref().is_some_and(Serving::reload) {
+    let pass_on = || match serving.as_ref().is_some_and(NextProcess::reload) {
         true => tracing::info!("SIGHUP is passed on to the process that serves"),
         false => tracing::error!("SIGHUP came to a process that only drains: nothing was reloaded"),
     };

@@ -1,5 +1,6 @@
 //! Armed roles: granted dormant, awake for minutes when an administrator says so.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::change_credential::{Changed, Next, UpdateError, change_credential};
 use super::context::Context;
 use super::fault::FieldFault;
 use crate::domain::{Action, AuditEntry, Changes, ClientId, Credential, RoleId, UnixTime};
+use crate::store::CommitError;
 
 /// The longest a role may be armed for.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -46,7 +48,6 @@ struct Awake {
 }
 
 /// The first request that a window allowed.
-#[derive(Clone)]
 struct FirstUse {
     client: ClientId,
     role: RoleId,
@@ -169,37 +170,60 @@ fn armable(ctx: &Context, credential: &Credential, id: &str) -> Result<RoleId, U
     }
 }
 
+/// First uses on their way to the trail. Whoever waits for the store may be ended
+/// meanwhile: what is not in the trail when this is dropped waits for the next time.
+struct Taken<'a> {
+    from: &'a Mutex<Vec<FirstUse>>,
+    left: VecDeque<FirstUse>,
+    failed: Vec<FirstUse>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut uses = self.from.lock();
+        uses.append(&mut self.failed);
+        uses.extend(self.left.drain(..));
+    }
+}
+
 /// Writes down the windows that were used, each once. What can't be written now
-/// is the next time.
+/// is the next time, also if this is dropped.
 pub async fn note_uses(ctx: &Context) {
-    let uses = std::mem::take(&mut *ctx.memory.armed.uses.lock());
-    for first in uses {
-        let (target, reason) = (first.client.to_string(), window_text(&first.role, first.until));
-        // A restart forgets what it has written of a window that is still open.
-        let ours = |entry: &AuditEntry| {
-            matches!(entry.action, Action::RoleUsed | Action::RoleArmed)
-                && entry.target == target
-                && entry.reason.as_ref() == Some(&reason)
-        };
-        let (found, _) = ctx.memory.trail.list(None, 1, ours);
-        if found.first().is_some_and(|(_, entry)| entry.action == Action::RoleUsed) {
-            continue;
-        }
-        let Some(credential) = ctx.memory.directory.get(first.client) else { continue };
-        let line = Line {
-            actor: &Actor::client(&credential),
-            at: first.at,
-            action: Action::RoleUsed,
-            target,
-            reason: Some(reason),
-            changes: Changes::new(),
-        };
-        let noted = ctx.store.commit(recorded(Vec::new(), Vec::new(), line)).await;
+    let from = &ctx.memory.armed.uses;
+    let left = std::mem::take(&mut *from.lock()).into();
+    let mut taken = Taken { from, left, failed: Vec::new() };
+    while let Some(first) = taken.left.front() {
+        let noted = note_use(ctx, first).await;
+        let Some(first) = taken.left.pop_front() else { return };
         if let Err(error) = noted {
             tracing::warn!(client = %first.client, %error, "the use of an armed role was not written down yet");
-            ctx.memory.armed.uses.lock().push(first);
+            taken.failed.push(first);
         }
     }
+}
+
+async fn note_use(ctx: &Context, first: &FirstUse) -> Result<(), CommitError> {
+    let (target, reason) = (first.client.to_string(), window_text(&first.role, first.until));
+    // A restart forgets what it has written of a window that is still open.
+    let ours = |entry: &AuditEntry| {
+        matches!(entry.action, Action::RoleUsed | Action::RoleArmed)
+            && entry.target == target
+            && entry.reason.as_ref() == Some(&reason)
+    };
+    let (found, _) = ctx.memory.trail.list(None, 1, ours);
+    if found.first().is_some_and(|(_, entry)| entry.action == Action::RoleUsed) {
+        return Ok(());
+    }
+    let Some(credential) = ctx.memory.directory.get(first.client) else { return Ok(()) };
+    let line = Line {
+        actor: &Actor::client(&credential),
+        at: first.at,
+        action: Action::RoleUsed,
+        target,
+        reason: Some(reason),
+        changes: Changes::new(),
+    };
+    ctx.store.commit(recorded(Vec::new(), Vec::new(), line)).await.map(drop)
 }
 
 /// Takes windows that are over off their credentials, for the trail. Gives their

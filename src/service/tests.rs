@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+
 use super::testing::{SKEW, TestWorld, start};
 use super::*;
-use crate::domain::{AccountId, AdminName, AdminRole, Jti, StateName, UnixTime};
+use crate::domain::{AccountId, AdminName, AdminRole, Jti, RoleId, StateName, UnixTime};
 use crate::policy::Decision;
 use crate::revocation::CutSlot;
 use crate::store::codec::CutOffSubject;
@@ -307,4 +309,44 @@ async fn pages_neither_skip_nor_repeat_while_others_write() {
     assert_eq!(lines.len(), 3);
     assert!(next.is_some() && lines[0].0 > lines[1].0);
     assert!(UnixTime::MAX > lines[0].1.at);
+}
+
+/// Whoever writes beside the requests may be ended at any moment.
+#[tokio::test]
+async fn what_was_on_its_way_to_the_store_is_written_the_next_time() {
+    let world = TestWorld::new();
+    let (ctx, memory) = (&world.ctx, &world.ctx.memory);
+    let role = RoleId::new("library-cleaner").unwrap();
+    let mut clients = Vec::new();
+    for name in ["a", "b"] {
+        let client = world.credential(name).await.credential.client_id;
+        let roles = Some(vec![role.to_string()]);
+        let patch = CredentialPatch { roles, ..CredentialPatch::default() };
+        update_credential(ctx, &cli(), client, &patch).await.unwrap();
+        let window = arm(ctx, &cli(), client, role.as_str(), SKEW).await.unwrap();
+        memory.armed.used(client, &role, window.until.unwrap(), ctx.now());
+        memory.activity.touch(client, 1, ctx.now());
+        clients.push(client);
+    }
+    for _ in 0..2 {
+        world.store.hang_next();
+        assert!(note_uses(ctx).now_or_never().is_none());
+        world.store.hang_next();
+        assert!(keep_usage(ctx).now_or_never().is_none());
+    }
+    world.store.fail_next(CommitError::NotDone("full".into()));
+    world.store.hang_next();
+    assert!(note_uses(ctx).now_or_never().is_none(), "one can't be written, one hangs");
+    let head = world.store.status().head;
+    note_uses(ctx).await;
+    keep_usage(ctx).await.unwrap();
+    assert_eq!(world.store.status().head, head + 3, "two uses, and both last uses");
+    note_uses(ctx).await;
+    keep_usage(ctx).await.unwrap();
+    assert_eq!(world.store.status().head, head + 3, "each once");
+    let (lines, _) = audit(ctx, Some("role.use"), None, 9);
+    let mut noted: Vec<_> = lines.iter().map(|(_, line)| line.target.clone()).collect();
+    noted.sort();
+    clients.sort();
+    assert_eq!(noted, clients.iter().map(ToString::to_string).collect::<Vec<_>>());
 }

@@ -33,6 +33,7 @@ struct Inner {
 enum Fault {
     Refuse(CommitError),
     LoseAnswer,
+    Hang,
 }
 
 impl MemoryStore {
@@ -52,6 +53,21 @@ impl MemoryStore {
     #[doc(hidden)]
     pub fn forge(&self, entry: Entry) {
         self.inner.lock().entries.insert(entry.key, (entry.value, entry.revision));
+    }
+
+    /// Makes the next commit hang, without anything happening.
+    pub fn hang_next(&self) {
+        self.inner.lock().faults.push_back(Fault::Hang);
+    }
+
+    /// Whether the next commit is to hang; the one after it is not.
+    fn hangs(&self) -> bool {
+        let faults = &mut self.inner.lock().faults;
+        let hangs = matches!(faults.front(), Some(Fault::Hang));
+        if hangs {
+            faults.pop_front();
+        }
+        hangs
     }
 
     /// Makes the next commit happen, and the observer hear of it, but its answer
@@ -75,7 +91,7 @@ impl Inner {
         let lost = match self.faults.pop_front() {
             Some(Fault::Refuse(error)) => return Err(error),
             Some(Fault::LoseAnswer) => true,
-            None => false,
+            Some(Fault::Hang) | None => false,
         };
         let revision = self.head + 1;
         let held = |key: &Key| {
@@ -148,6 +164,9 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {
+        if self.hangs() {
+            std::future::pending::<()>().await;
+        }
         self.inner.lock().commit(change)
     }
 

@@ -75,3 +75,26 @@ async fn sigterm_while_it_reads_its_configuration_again_ends_it() {
     ends_well(&mut process).await;
     assert!(process.stderr().contains("ended; nothing was lost"), "{}", process.stderr());
 }
+
+/// Nobody reads what it says, and it has something to say before it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_its_words_that_hangs_keeps_it_neither_from_serving_nor_from_ending() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::prepare(upstream.address, "");
+    let config = std::fs::read_to_string(process.config()).unwrap();
+    let spare = "[[upstream]]\nname = \"spare\"\naddresses = [\"127.0.0.1:9\"]\n";
+    std::fs::write(process.config(), format!("{config}\n{spare}")).unwrap();
+    let checked = process.run(&["check"]);
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("warning:"), "{checked:?}");
+    let (full, _never_read) = pipe::pipe().unwrap();
+    full.writable().await.unwrap();
+    let mut written = 0;
+    while let Ok(more) = full.try_write(&[b'.'; 4096]) {
+        written += more;
+    }
+    assert!(written > 0, "it is full");
+    let stderr = full.into_blocking_fd().unwrap();
+    process.child = Some(process.command().stderr(stderr).spawn().unwrap());
+    timeout(PATIENCE, process.ready()).await.expect("it serves");
+    ends_well(&mut process).await;
+}

@@ -119,6 +119,31 @@ async fn sigterm_while_the_new_process_hangs_ends_both() {
     assert_eq!(gateway.try_change().await.0, 201);
 }
 
+/// Who drains for long can still revoke: the store is not waited for until the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_while_the_new_process_has_the_store_gives_it_back_at_once() {
+    let delay = "drain_timeout = \"5s\"\nshutdown_delay = \"1h\"";
+    let mut gateway = Gateway::start(delay).await;
+    let (_, token) = gateway.mint().await;
+    let (_pipe, new) = gateway.half_way().await;
+    assert_eq!(gateway.try_change().await.0, 503);
+    gateway.signal("-TERM", gateway.pid);
+    assert!(gateway.is_gone(new).await);
+    let back = async {
+        while gateway.try_change().await.0 != 201 {
+            sleep(STEP).await;
+        }
+    };
+    timeout(PATIENCE, back).await.expect("the store is back");
+    assert_eq!(gateway.process.ask(&token).await, 200, "it still serves");
+    gateway.revoke(&token).await;
+    assert_eq!(gateway.process.ask(&token).await, 401);
+    gateway.said("ending: not ready any more").await;
+    gateway.signal("-TERM", gateway.pid);
+    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(1), "{}", gateway.process.stderr());
+}
+
 /// What the new process changes before it fails is in the store, and the old one knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_process_changed_before_it_failed_is_known() {
@@ -160,8 +185,15 @@ async fn what_needs_no_store_is_done_before_the_store_is_asked_for() {
         gateway.upgrade_in_vain("failed", times + 1).await;
         gateway.said(said).await;
     }
+    // What is logged is written by a thread of its own.
+    let ended = "it ended before its configuration was checked";
+    let both = async {
+        while gateway.process.stderr().matches(ended).count() < 2 {
+            sleep(STEP).await;
+        }
+    };
+    timeout(PATIENCE, both).await.expect("both ended before");
     let said = gateway.process.stderr();
-    assert_eq!(said.matches("it ended before its configuration was checked").count(), 2, "{said}");
     assert!(!said.contains("a new process has checked its configuration"), "{said}");
     std::fs::write(gateway.process.config(), &good).unwrap();
     gateway.is_as_before(&token).await;

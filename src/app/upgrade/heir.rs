@@ -202,17 +202,17 @@ impl Heir {
 }
 
 /// The process that serves, for one that drains.
-pub struct Serving {
+pub struct NextProcess {
     heir: Arc<Heir>,
     reloads: watch::Receiver<u64>,
 }
 
-impl Serving {
+impl NextProcess {
     pub(super) fn new(heir: Arc<Heir>) -> Self {
         let mut reloads = heir.reloads.subscribe();
         // It may have been quick.
         reloads.mark_changed();
-        Serving { heir, reloads }
+        NextProcess { heir, reloads }
     }
 
     /// Has it read its configuration again, by the signal that came here. False if it

@@ -31,6 +31,8 @@ pub(in crate::app) struct LentStore {
     /// `None` if it can't be handed over.
     reopen: Option<Box<Reopen>>,
     told: Arc<Told>,
+    /// Held while it goes or comes: one after the other.
+    moves: Mutex<()>,
     /// Whether it is here, for whoever writes beside the requests.
     here: watch::Sender<bool>,
 }
@@ -101,6 +103,7 @@ impl LentStore {
             at: Mutex::new(At::Here(store)),
             reopen,
             told: Arc::new(Told { inner: Mutex::new(None), head, before }),
+            moves: Mutex::default(),
             here: watch::Sender::new(true),
         }
     }
@@ -109,6 +112,9 @@ impl LentStore {
     pub(super) fn why_not(&self) -> Option<String> {
         if self.reopen.is_none() {
             return Some("the store is in memory and would be lost".to_owned());
+        }
+        if matches!(&*self.at.lock(), At::Away) {
+            return Some("the store is not back yet from an upgrade that failed".to_owned());
         }
         self.status().refusing.map(|why| format!("the store takes no changes: {why}"))
     }
@@ -121,6 +127,7 @@ impl LentStore {
     /// Lets go: everything asked before is answered, written, synced, and the lock is
     /// free when this returns. Blocks.
     pub(super) fn let_go(&self) {
+        let _moves = self.moves.lock();
         let mut at = self.at.lock();
         let At::Here(store) = &*at else { return };
         let store = Arc::clone(store);
@@ -137,6 +144,7 @@ impl LentStore {
     /// What the engine said. If it holds what this process was not told of, it is lost
     /// for good: memory would be older than what was acknowledged.
     pub(in crate::app) fn take_back(&self) -> Result<(), String> {
+        let _moves = self.moves.lock();
         let (At::Away | At::Overdue(_), Some(reopen)) = (self.at.lock().clone(), &self.reopen)
         else {
             return Ok(());

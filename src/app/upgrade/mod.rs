@@ -6,6 +6,7 @@
 //! Up to `Serving` whatever goes wrong ends the new process, and the old one, which went
 //! on, takes the store back. [`lent`] says why nothing that is revoked in between is lost.
 
+mod back;
 mod child;
 mod heir;
 mod lent;
@@ -14,10 +15,10 @@ mod old;
 mod patience;
 mod wire;
 
-pub use heir::Serving;
+pub use heir::NextProcess;
 pub use new::Predecessor;
 pub use old::{Successor, UpgradeError};
 
+pub(super) use back::take_back_until;
 pub(super) use heir::Heir;
 pub(super) use lent::{LentStore, Reopen};
-pub(super) use old::take_back_at_last;

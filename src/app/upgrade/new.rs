@@ -193,13 +193,13 @@ impl Predecessor {
     /// Says that it could serve with the store as of `revision`, and waits for the word.
     pub(in crate::app) async fn ask_to_serve(&self, revision: Revision) -> Result<(), StartError> {
         self.say(Message::Ready { revision });
-        // Whoever was told to serve and does not is ended by the old one.
         tracing::info!(revision, "all is loaded; waiting for the word to serve");
         self.wait_for(|it| it.go).await
     }
 
-    /// Says that it serves. Before this nothing is changed here, so that the old one knows
-    /// all that is in the store if it has to take it back.
+    /// Says that it serves: whoever was told to and does not say so is ended by the old one.
+    /// Before this nothing is changed here, so that the old one knows all that is in the
+    /// store if it has to take it back.
     pub(in crate::app) fn now_serves(&self) {
         self.say(Message::Serving);
     }

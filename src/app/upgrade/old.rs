@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+use super::back::take_back;
 use super::child::Started;
-use super::heir::{Heir, Serving, Talking};
-use super::lent::LentStore;
+use super::heir::{Heir, NextProcess, Talking};
 use super::patience::within;
 use super::wire::{Message, SPOKEN};
 use crate::app::background::keep;
@@ -51,15 +51,8 @@ impl UpgradeError {
 /// second: all it has to do is to accept.
 const SERVES_WITHIN: u32 = 50;
 
-/// The store is asked for again this often when another process seems to hold it.
-const ATTEMPTS: u32 = 60;
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// And after so many attempts ever more seldom, until this.
-const SELDOM: Duration = Duration::from_secs(30);
-
-/// The same at the end, when nobody has long to wait.
-const LAST_ATTEMPTS: u32 = 40;
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// What was killed may live on for as long as its disk hangs.
+const ENDS_WITHIN: Duration = Duration::from_millis(500);
 
 impl Running {
     /// Starts another process and hands it everything: sockets, store, and the word to
@@ -75,13 +68,20 @@ impl Running {
             Err(UpgradeError::Failed(_)) => "failed",
             Err(UpgradeError::Refused(_)) => "refused",
         };
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "not upgraded; this process goes on as before");
+        }
+        if let Err(UpgradeError::Failed(_)) = &outcome {
+            // Said before, since a disk may hang; counted when it is over.
+            take_back(&self.lent, &mut self.letting_go).await;
+        }
         self.counters.upgrades.with_label_values(&[word]).inc();
         outcome
     }
 
     /// The process that serves, after [`Running::hand_over`].
-    pub fn heir(&self) -> Option<Serving> {
-        self.heir.clone().map(Serving::new)
+    pub fn heir(&self) -> Option<NextProcess> {
+        self.heir.clone().map(NextProcess::new)
     }
 
     async fn try_hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
@@ -135,11 +135,10 @@ impl Running {
                 Ok(pid)
             }
             Err(error) => {
-                let told = spawn_blocking(move || child.end(AGAIN_AFTER)).await.unwrap_or_default();
+                let told = spawn_blocking(move || child.end(ENDS_WITHIN)).await.unwrap_or_default();
                 // What it did say before it ended counts.
-                let _ = timeout(AGAIN_AFTER, heir.gone()).await;
+                let _ = timeout(ENDS_WITHIN, heir.gone()).await;
                 drop(talking);
-                take_back(&self.lent, &mut self.letting_go).await;
                 match (error, told) {
                     (UpgradeError::Failed(why), Some(status)) => {
                         Err(UpgradeError::Failed(format!("{why} ({status})")))
@@ -221,98 +220,9 @@ fn ends_its_container(own: u32, parent: u32, first: Option<&str>) -> bool {
     own == 1 || first.is_some_and(is_inits)
 }
 
-/// Gets the store back for the end, from a new process that was killed a moment ago. What
-/// is left to write then can be done without.
-pub(in crate::app) async fn take_back_at_last(
-    lent: &Arc<LentStore>,
-    letting_go: &mut Option<JoinHandle<()>>,
-) {
-    has_let_go(letting_go).await;
-    for _ in 0..LAST_ATTEMPTS {
-        if try_to_take_back(lent).await.is_ok() {
-            return;
-        }
-        sleep(LAST_PAUSE).await;
-    }
-    tracing::warn!("the store did not come back from the new process");
-}
-
-/// Waits until letting go of the store has ended: whoever gave up waiting for that has
-/// not stopped it.
-async fn has_let_go(letting_go: &mut Option<JoinHandle<()>>) {
-    if let Some(begun) = letting_go {
-        let _ = begun.await;
-    }
-    *letting_go = None;
-}
-
-/// Gets the store back. What does not come for long is said loudly, and still asked for.
-async fn take_back(lent: &Arc<LentStore>, letting_go: &mut Option<JoinHandle<()>>) {
-    has_let_go(letting_go).await;
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS {
-        let Err(why) = try_to_take_back(lent).await else { return };
-        tracing::warn!(why, "the store can't be taken back yet; changes are refused");
-        last = why;
-        sleep(AGAIN_AFTER).await;
-    }
-    tracing::error!(why = last, "the store does not come back; changes are refused until it does");
-    lent.is_overdue(last);
-    let lent = Arc::clone(lent);
-    tokio::spawn(async move {
-        let mut pause = AGAIN_AFTER;
-        while try_to_take_back(&lent).await.is_err() {
-            sleep(pause).await;
-            pause = (pause * 2).min(SELDOM);
-        }
-    });
-}
-
-/// An error if it is worth to try again.
-async fn try_to_take_back(lent: &Arc<LentStore>) -> Result<(), String> {
-    let again = Arc::clone(lent);
-    let taken = spawn_blocking(move || again.take_back()).await;
-    match taken.unwrap_or_else(|error| Err(error.to_string())) {
-        Err(why) if lent.is_lost() => {
-            tracing::error!(
-                why,
-                "the store did not come back; changes are refused until a restart"
-            );
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
-    use futures::FutureExt as _;
-
     use super::*;
-    use crate::app::upgrade::Reopen;
-    use crate::store::MemoryStore;
-
-    /// The talk may have ended before the store was let go of, which goes on all the same.
-    #[tokio::test]
-    async fn a_store_is_taken_back_after_it_was_let_go_of() {
-        let reopen: Box<Reopen> = Box::new(|| Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>));
-        let lent = Arc::new(LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None));
-        let mut here = lent.here();
-        let (go_on, goes_on) = mpsc::channel();
-        let letting = Arc::clone(&lent);
-        let mut letting_go = Some(spawn_blocking(move || {
-            goes_on.recv().unwrap();
-            letting.let_go();
-        }));
-        let mut taking = Box::pin(take_back(&lent, &mut letting_go));
-        assert!((&mut taking).now_or_never().is_none());
-        go_on.send(()).unwrap();
-        taking.await;
-        assert!(letting_go.is_none());
-        assert!(here.has_changed().unwrap() && *here.borrow_and_update(), "away, and here again");
-    }
 
     #[test]
     fn who_is_all_of_a_container_is_known() {
@@ -327,18 +237,5 @@ mod tests {
         for (own, parent, first, ends) in cases {
             assert_eq!(ends_its_container(own, parent, first), ends, "{own} {parent} {first:?}");
         }
-    }
-
-    /// A disk that hangs may come back, and with it the store.
-    #[test]
-    fn a_store_that_is_overdue_is_still_taken_back() {
-        let reopen: Box<Reopen> = Box::new(|| Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>));
-        let lent = LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None);
-        lent.let_go();
-        lent.is_overdue("the disk hangs".to_owned());
-        assert_eq!(lent.status().refusing.as_deref(), Some("the disk hangs"));
-        assert!(!lent.is_lost());
-        assert_eq!(lent.take_back(), Ok(()));
-        assert_eq!(lent.status().refusing, None);
     }
 }
