@@ -55,10 +55,8 @@ impl<S: Send + Sync> FromRequest<S> for NoFields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if axum::body::HttpBody::is_end_stream(request.body()) {
-            return Ok(NoFields);
-        }
-        Fields::from_request(request, state).await?.finish(Vec::new()).map(|()| NoFields)
+        let MayBeFields(fields) = MayBeFields::from_request(request, state).await?;
+        fields.finish(Vec::new()).map(|()| NoFields)
     }
 }
 

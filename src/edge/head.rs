@@ -61,8 +61,7 @@ pub(super) const MAX_FIELDS: usize = 250;
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads up to the end of a head. What was read beyond it stays in the buffer.
-/// A connection that is idle when its `seat` is to be given back is gone. Where it
+/// Reads a head, and perhaps some of what comes after it. A connection that is idle when its `seat` is to be given back is gone. Where it
 /// `may_be_http2`, the preface of HTTP/2 is taken for a head.
 pub(crate) async fn read_head<R: AsyncRead + Unpin>(
     stream: &mut R,

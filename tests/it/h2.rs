@@ -185,13 +185,22 @@ async fn an_upload_ends_once_whatever_ends_it() {
         assert_eq!(Whole::of(response.await.unwrap()).await.status, 200, "{frames:?}");
         let upload = h.upstream.last();
         assert_eq!(upload.body, frames.concat(), "{frames:?}");
-        // The gateway may get the connection back a moment after the client its answer.
+        // The gateway may get the connection back a moment after the client its answer, and
+        // has another one by then, which it likes better: two at once take both.
+        let before = h.upstream.count();
+        let is_used_again = || {
+            let seen = h.upstream.seen().split_off(before);
+            for seen in &seen {
+                assert!(seen.head.starts_with("GET /any/acme/x "), "{frames:?}: {:?}", seen.head);
+            }
+            seen.iter().any(|seen| seen.connection == upload.connection)
+        };
         for asked in 1.. {
             assert!(asked < 1000, "{frames:?}: nobody used that connection again");
-            assert_eq!(h2.exchange(ask("GET"), b"").await.status, 200);
-            let seen = h.upstream.last();
-            assert!(seen.head.starts_with("GET /any/acme/x "), "{frames:?}: {:?}", seen.head);
-            if seen.connection == upload.connection {
+            let get = || h2.exchange(ask("GET"), b"");
+            let (one, two) = tokio::join!(get(), get());
+            assert_eq!([one.status, two.status], [200, 200]);
+            if is_used_again() {
                 break;
             }
         }

@@ -65,6 +65,10 @@ fn options(limits: &HeadLimits) -> Builder {
     options
         .max_header_list_size(u32::try_from(most).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
+        // A revocation may end all streams at once, and what is on its way to them then is
+        // nobody's fault: of those that it has forgotten, h2 counts each frame as one, and
+        // ends the connection, the neighbours with it, after a thousand.
+        .max_concurrent_reset_streams(MOST_AT_WORK)
         .max_send_buffer_size(HELD)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
