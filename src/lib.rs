@@ -83,7 +83,8 @@
 //! 6. `upstream_peer` takes the address from the passage, and there is no other
 //!    way to one. `edge::peers` knows which are up and how each is reached,
 //!    `edge::retry` whether one may be tried after another; a request for a WebSocket
-//!    gets a connection of its own (`edge::peers::upgrade`). `edge::headers` strips
+//!    gets a connection of its own (`edge::peers::upgrade`), and what may have trailers one
+//!    that carries them past Pingora (`edge::peers::trailing`). `edge::headers` strips
 //!    and sets; the target is the permit's.
 //! 7. `RequestContext` reports when it is dropped, however that comes about: one
 //!    line in the log, one count in the metrics.
@@ -130,7 +131,8 @@
 //! 10. Secrets and tokens have no `Serialize` and a redacted `Debug`.
 //!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them.
 //! 11. Client-sent copies of our headers never go up.
-//!     `identity_comes_from_us_alone`, `our_names_in_any_spelling_are_taken_away`.
+//!     `identity_comes_from_us_alone`, `our_names_in_any_spelling_are_taken_away`; behind a
+//!     body neither: `what_would_change_what_was_judged_does_not_go_up`.
 //! 12. Metric labels come from closed sets. `Reason`, `CutReason`, `method_label`;
 //!     routes and upstreams are named by the configuration.
 //! 13. A reload takes effect or changes nothing. `Snapshot` and `EdgeSettings` are

@@ -59,11 +59,16 @@ impl Extent {
     }
 
     /// Takes note of bytes that have come, and says how many of them belong to the body:
-    /// all, unless it ends among them.
+    /// all, unless it ends among them. The lines of its trailer section, as far as they are
+    /// there, are added to `trailers`.
     ///
     /// # Errors
     /// They are no chunks.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub(crate) fn take(
+        &mut self,
+        bytes: &[u8],
+        trailers: &mut Vec<u8>,
+    ) -> Result<usize, Malformed> {
         match self {
             Extent::Length(left) => {
                 let own = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
@@ -73,9 +78,31 @@ impl Extent {
             Extent::Chunked(place) => {
                 let mut rest = bytes;
                 while *place != Place::End && !rest.is_empty() {
+                    let (before, first) = (*place, rest.first());
                     (*place, rest) = place.step(rest)?;
+                    if let (Place::Trailer { .. }, Some(byte)) = (before, first)
+                        && !matches!(*place, Place::Trailer { part: Part::LastLf, .. } | Place::End)
+                    {
+                        trailers.push(*byte);
+                    }
                 }
                 Ok(bytes.len() - rest.len())
+            }
+        }
+    }
+
+    /// How many of the bytes that come next stand before the trailer section: all, if it
+    /// does not begin among them.
+    pub(crate) fn before_trailers(&self, bytes: &[u8]) -> usize {
+        let Extent::Chunked(mut place) = *self else { return bytes.len() };
+        let mut rest = bytes;
+        loop {
+            if let Place::Trailer { left: TRAILER_BYTES, part: Part::Start } = place {
+                return bytes.len() - rest.len();
+            }
+            match place.step(rest) {
+                Ok((next, after)) if after.len() < rest.len() => (place, rest) = (next, after),
+                _ => return bytes.len(),
             }
         }
     }
@@ -87,7 +114,7 @@ impl Extent {
 /// They are no chunks, or some that could be read in two ways.
 pub fn end_of_chunks(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let mut extent = Extent::CHUNKED;
-    let own = extent.take(bytes)?;
+    let own = extent.take(bytes, &mut Vec::new())?;
     Ok(extent.is_over().then_some(own))
 }
 
@@ -211,11 +238,35 @@ mod tests {
 
     #[test]
     fn a_length_counts() {
-        let mut extent = Extent::Length(5);
-        assert_eq!(extent.take(b"abc"), Ok(3));
+        let (mut extent, mut none) = (Extent::Length(5), Vec::new());
+        assert_eq!(extent.take(b"abc", &mut none), Ok(3));
         assert!(!extent.is_over());
-        assert_eq!(extent.take(b"deGET /"), Ok(2));
+        assert_eq!(extent.take(b"deGET /", &mut none), Ok(2));
         assert!(extent.is_over() && Extent::Length(0).is_over());
-        assert_eq!(extent.take(b"x"), Ok(0));
+        assert_eq!(extent.take(b"x", &mut none), Ok(0));
+        assert_eq!((none.len(), extent.before_trailers(b"0\r\n\r\n")), (0, 5));
+    }
+
+    #[test]
+    fn trailers_are_found_wherever_the_bytes_are_cut() {
+        for (body, wanted) in [
+            ("2\r\nab\r\n0\r\nX-Sum: 1\r\nEmpty:\r\n\r\n", "X-Sum: 1\r\nEmpty:\r\n"),
+            ("5\r\n0\r\n\r\n\r\n0\r\n\r\n", ""),
+            ("0\r\na:b\r\n\r\n", "a:b\r\n"),
+        ] {
+            let place = body.rfind("0\r\n").unwrap() + 3;
+            for cut in 0..=body.len() {
+                let (mut extent, mut trailers) = (Extent::CHUNKED, Vec::new());
+                let (one, two) = body.as_bytes().split_at(cut);
+                assert_eq!(extent.before_trailers(one), place.min(cut), "{cut} of {body:?}");
+                assert_eq!(extent.take(one, &mut trailers), Ok(one.len()));
+                if cut <= place {
+                    assert_eq!(extent.before_trailers(two), place - cut, "{cut} of {body:?}");
+                }
+                assert_eq!(extent.take(two, &mut trailers), Ok(two.len()));
+                assert!(extent.is_over());
+                assert_eq!(trailers, wanted.as_bytes(), "{cut} of {body:?}");
+            }
+        }
     }
 }

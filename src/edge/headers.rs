@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, TE};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, TE, TRAILER};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
@@ -13,6 +13,7 @@ use super::noted::Noted;
 use super::peers::AuthorizationPolicy;
 use super::stage::Passage;
 use super::trace::traceparent;
+use super::trailers::announced;
 use crate::api::SESSION_COOKIE;
 
 /// Who is at the other end of the connection, and how they came.
@@ -97,10 +98,14 @@ pub(crate) fn prepare(
             request.insert_header(CONNECTION, HeaderValue::from_static("TE"))?;
         }
     }
+    if let (true, Some(_), Some(names)) = (noted.trailer, &passage.trailing, announced(client)) {
+        request.insert_header(TRAILER, names)?;
+    }
     Ok(())
 }
 
-fn wants_trailers(client: &RequestHeader) -> bool {
+/// Whether a client says that it takes trailers of the answer (RFC 9110 section 10.1.4).
+pub(super) fn wants_trailers(client: &RequestHeader) -> bool {
     client.headers.get_all(TE).iter().any(|value| {
         value
             .as_bytes()
@@ -175,7 +180,9 @@ fn strip_session(request: &mut RequestHeader) -> pingora::Result<()> {
 
 /// Fields of the framing and of the hop that are Pingora's business; another spelling of
 /// one is a trick.
-const FRAMING: [&str; 4] = ["connection", "content-length", "host", "upgrade"];
+pub(super) fn is_framing(name: &str) -> bool {
+    matches!(name, "connection" | "content-length" | "host" | "upgrade")
+}
 
 /// The names of fields that must not go up: ours in any spelling, those of the
 /// client's connection, other spellings of framing fields, and what says where the
@@ -195,7 +202,7 @@ fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]
             return !believed && tells_origin(name);
         }
         let plain = plain(name);
-        FRAMING.contains(&plain.as_str())
+        is_framing(&plain)
             || is_hop_by_hop(&plain)
             || tells_origin(&plain)
             || matches!(plain.as_str(), "x-request-id" | "traceparent")
@@ -204,7 +211,7 @@ fn unwanted(request: &RequestHeader, believed: bool) -> SmallVec<[HeaderName; 4]
 }
 
 /// The other fields of the client's connection (RFC 9110 section 7.6.1).
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "te" | "trailer"
@@ -219,7 +226,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Whether a server that makes one character of all that are no letter or digit, or
 /// leaves them out, could read one of our names in it.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     let letters = name.bytes().filter(u8::is_ascii_alphanumeric).take(OURS.len());
     letters.eq(OURS.iter().copied())
 }
@@ -227,13 +234,13 @@ fn is_ours(name: &str) -> bool {
 /// What our names begin with, without what stands between.
 const OURS: &[u8] = b"xportcullis";
 
-fn tells_origin(name: &str) -> bool {
+pub(super) fn tells_origin(name: &str) -> bool {
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-forwarded")
 }
 
 /// The name as lenient servers read it: `-` for whatever is no letter or digit, in
 /// lower case (names come in lower case here).
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 

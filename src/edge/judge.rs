@@ -154,6 +154,7 @@ impl Gateway {
             fresh: false,
             cause: String::new(),
             end: None,
+            trailing: None,
         });
         Admission::Admitted
     }

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use http::header::DATE;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -25,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::extent::{Extent, Malformed};
+use super::trailers::{Trailers, Trailing};
 use super::wire::Wire;
 
 /// How long the end of a connection may take: the alert that ends TLS.
@@ -38,6 +42,8 @@ pub(crate) struct Loan {
     home: Option<oneshot::Sender<Box<Wire>>>,
     /// What is left of the body of the request that it is lent for; none between two.
     extent: Option<Extent>,
+    /// The lines behind that body.
+    trailers: Vec<u8>,
 }
 
 /// Where a connection comes back to.
@@ -48,7 +54,8 @@ pub(crate) struct Home(oneshot::Receiver<Box<Wire>>);
 pub(crate) fn lend(mut wire: Wire, patience: Duration) -> (Box<Loan>, Home) {
     wire.give_up_after(patience);
     let (home, back) = oneshot::channel();
-    let loan = Loan { wire: Some(Box::new(wire)), home: Some(home), extent: None };
+    let wire = Some(Box::new(wire));
+    let loan = Loan { wire, home: Some(home), extent: None, trailers: Vec::new() };
     (Box::new(loan), Home(back))
 }
 
@@ -96,6 +103,35 @@ pub(crate) fn breaks_off(session: &Session) {
     }
 }
 
+/// To be called with each answer before it is written: Pingora would put a date of its own
+/// in place of the upstream's.
+pub(crate) fn is_dated(session: &Session, answer: &ResponseHeader) {
+    if let Some(date) = answer.headers.get(DATE).filter(|date| **date != get_cached_date())
+        && let Some(Loan { wire: Some(wire), .. }) = of(session)
+    {
+        wire.is_dated(date.clone());
+    }
+}
+
+/// To be called once all of an answer has come, with what may have come behind it.
+pub(crate) fn ends_with(session: &Session, trailing: &Trailing) {
+    if of(session).is_some() {
+        trails(session, trailing.of_answer());
+    }
+}
+
+/// To be called once all of an answer has come, and this behind it.
+pub(crate) fn trails(session: &Session, trailers: Trailers) {
+    if let (false, Some(Loan { wire: Some(wire), .. })) = (trailers.is_empty(), of(session)) {
+        wire.ends_with(trailers.to_lines());
+    }
+}
+
+/// What came behind the body of a request that was read to its end.
+pub(crate) fn trailers(session: &Session) -> Option<Trailers> {
+    of(session).map(|loan| Trailers::read(&loan.trailers))
+}
+
 fn of(session: &Session) -> Option<&Loan> {
     let stream = session.downstream_session.stream()?;
     stream.as_ref().as_any().downcast_ref()
@@ -113,10 +149,14 @@ impl Drop for Loan {
 impl Loan {
     /// Lent for one request: its head was read, and `beyond` it what may be its body.
     pub(crate) fn for_request(mut self: Box<Self>, beyond: BytesMut, extent: Extent) -> Stream {
-        if let (Some(wire), false) = (&mut self.wire, beyond.is_empty()) {
-            wire.put_back(&beyond);
+        if let Some(wire) = &mut self.wire {
+            wire.begins_anew();
+            if !beyond.is_empty() {
+                wire.put_back(&beyond);
+            }
         }
         self.extent = Some(extent);
+        self.trailers = Vec::new();
         self
     }
 
@@ -148,11 +188,11 @@ impl AsyncRead for Loan {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        let Loan { wire: Some(wire), extent, .. } = self.get_mut() else {
+        let Loan { wire: Some(wire), extent, trailers, .. } = self.get_mut() else {
             return Poll::Ready(Err(Error::from(ErrorKind::NotConnected)));
         };
         match extent {
-            Some(extent) if !wire.is_tunnel() => poll_request(wire, extent, cx, buf),
+            Some(extent) if !wire.is_tunnel() => poll_request(wire, (extent, trailers), cx, buf),
             _ => Pin::new(&mut **wire).poll_read(cx, buf),
         }
     }
@@ -165,7 +205,7 @@ const AHEAD: usize = 64 * 1024;
 /// read: whatever else comes waits for its turn.
 fn poll_request(
     wire: &mut Wire,
-    extent: &mut Extent,
+    (extent, trailers): (&mut Extent, &mut Vec<u8>),
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<Result<()>> {
@@ -173,7 +213,7 @@ fn poll_request(
         let before = buf.filled().len();
         ready!(Pin::new(&mut *wire).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        let own = extent.take(read).map_err(Error::other)?;
+        let own = extent.take(read, trailers).map_err(Error::other)?;
         if own < read.len() {
             wire.put_back(read.get(own..).unwrap_or_default());
             buf.set_filled(before + own);

@@ -6,6 +6,7 @@
 
 mod again;
 mod alarm;
+mod amends;
 mod answer;
 mod body;
 mod connection;
@@ -36,6 +37,7 @@ mod settings;
 mod stage;
 mod tls;
 mod trace;
+mod trailers;
 mod tunnel;
 mod wire;
 

@@ -11,6 +11,9 @@ pub(crate) struct Noted {
     pub(crate) request_id: bool,
     pub(crate) trace: bool,
     pub(crate) te: bool,
+    pub(crate) trailer: bool,
+    /// Transfer-Encoding, which is chunked or was refused.
+    pub(crate) chunked: bool,
     pub(crate) cookie: bool,
     pub(crate) length: bool,
     /// A field that would undo what was judged.
@@ -25,6 +28,8 @@ impl Noted {
                 "x-request-id" => noted.request_id = true,
                 "traceparent" => noted.trace = true,
                 "te" => noted.te = true,
+                "trailer" => noted.trailer = true,
+                "transfer-encoding" => noted.chunked = true,
                 "cookie" => noted.cookie = true,
                 "content-length" => noted.length = true,
                 other => noted.undoes |= undoes(other),
@@ -45,6 +50,8 @@ mod tests {
             request_id: true,
             trace: true,
             te: true,
+            trailer: true,
+            chunked: true,
             cookie: true,
             length: true,
             undoes: true,
@@ -53,6 +60,8 @@ mod tests {
             "X-Request-ID",
             "TraceParent",
             "TE",
+            "Trailer",
+            "Transfer-Encoding",
             "cookie",
             "Content-Length",
             "X_HTTP~Method_Override",
@@ -62,8 +71,16 @@ mod tests {
         for left_out in names {
             let fewer: Vec<_> = fields.iter().filter(|(n, _)| *n != left_out).copied().collect();
             let noted = Noted::of(&request(&fewer));
-            let said =
-                [noted.request_id, noted.trace, noted.te, noted.cookie, noted.length, noted.undoes];
+            let said = [
+                noted.request_id,
+                noted.trace,
+                noted.te,
+                noted.trailer,
+                noted.chunked,
+                noted.cookie,
+                noted.length,
+                noted.undoes,
+            ];
             let there = names.map(|name| name != left_out);
             assert_eq!(said, there, "without {left_out}");
         }

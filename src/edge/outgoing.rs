@@ -27,6 +27,11 @@ impl Outgoing {
         self.waiting.len()
     }
 
+    /// Takes all of it, whatever there is already.
+    pub(crate) fn hold(&mut self, piece: &[u8]) {
+        self.waiting.extend_from_slice(piece);
+    }
+
     /// Takes pieces, or sends them after what was taken before. Says how much.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,

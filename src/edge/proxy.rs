@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderMap, header};
+use pingora::connectors::TransportConnector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -24,10 +25,12 @@ use super::loan;
 use super::noted::Noted;
 use super::patience::Turn;
 use super::reject::Reply;
+use super::retry::Way;
 use super::settings::EdgeSettings;
-use super::stage::{Passage, Reporter, RequestContext, Stage, Ticket};
+use super::stage::{Reporter, RequestContext, Stage, Ticket};
 use super::tls;
 use super::trace::{RequestIds, client_request_id};
+use super::trailers::Trailers;
 use super::tunnel::{asks_for_tunnel, grants_tunnel};
 use crate::policy::{Denial, Target};
 use crate::service::Context;
@@ -40,6 +43,8 @@ pub(crate) struct Gateway {
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) lag: Arc<Lag>,
+    /// To upstreams, where the exchange may have trailers.
+    pub(crate) transport: Arc<TransportConnector>,
     /// True once no more requests are wanted.
     pub(crate) stop: ShutdownWatch,
     /// True once idle connections are to go.
@@ -129,7 +134,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Self::CTX,
@@ -146,10 +151,8 @@ impl ProxyHttp for Gateway {
             *body = None;
         }
         ctx.bytes_in += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if let (true, Stage::Permitted(Passage { end: awaited, .. })) = (end, &mut ctx.stage)
-            && let Some(awaited) = awaited.take()
-        {
-            awaited.is_due();
+        if let (true, Stage::Permitted(passage)) = (end, &mut ctx.stage) {
+            passage.request_ends(session);
         }
         // An empty frame is no progress.
         let is_progress = end || body.as_ref().is_some_and(|chunk| !chunk.is_empty());
@@ -193,9 +196,9 @@ impl ProxyHttp for Gateway {
         if passage.upstream.speaks_http2() {
             http2::needs_http1(session)?;
         }
-        // What asks for another protocol in the middle of its body is not ours to help.
-        let upgrades = is_whole && asks_for_tunnel(session);
-        let peer = passage.next_peer(upgrades);
+        let ticket = ctx.ticket.as_ref();
+        let way = Way::of(session, is_whole, ctx.noted, passage, ticket, &self.transport);
+        let peer = passage.next_peer(way);
         // A client that has yet to send its upload keeps itself waiting.
         let turn = if is_whole { Turn::Upstream } else { Turn::Client };
         self.waits(ctx, turn);
@@ -294,6 +297,8 @@ impl ProxyHttp for Gateway {
         }
         if http2::is_of_stream(session) {
             http2::take_answer(session.req_header(), response)?;
+        } else {
+            loan::is_dated(session, response);
         }
         if status == 101 {
             // A quiet tunnel is none of the read timeout's business.
@@ -324,12 +329,23 @@ impl ProxyHttp for Gateway {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if end {
             ctx.bound_rest_of_upload(session.is_body_done());
+            ctx.stage.answer_ends(session);
         }
         if let (true, Stage::Permitted(passage)) = (end && session.is_body_done(), &mut ctx.stage) {
             // Over before the client sees the end: whoever may have one request at a time
             // may send the next. An upload that outlasts its answer is under way yet.
             passage.guard = None;
         }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        session: &mut Session,
+        trailers: &mut HeaderMap,
+        _ctx: &mut Self::CTX,
+    ) -> pingora::Result<Option<Bytes>> {
+        loan::trails(session, Trailers::of(trailers).downward());
         Ok(None)
     }
 
@@ -345,17 +361,7 @@ impl ProxyHttp for Gateway {
             ticket.patience.stop();
         }
         if failure.status >= 500 {
-            // Kind and side only: the error's own text may quote the target
-            // with its query, or what the upstream sent.
-            let (kind, side) = (error.etype().as_str(), error.esource().as_str());
-            let (upstream, cause) = match &ctx.stage {
-                Stage::Permitted(passage) => (passage.upstream.name.as_str(), &*passage.cause),
-                _ => ("", ""),
-            };
-            tracing::warn!(
-                request_id = %ctx.request_id, path = %ctx.path(), upstream, kind, side, cause, "{}",
-                failure.word
-            );
+            ctx.tell(error);
         }
         if session.response_written().is_some() {
             loan::breaks_off(session);

@@ -5,19 +5,71 @@
 //! expect more of the next time: another address, or a connection that was not
 //! lying about. A request that may have taken effect is never sent twice.
 
+use std::sync::Arc;
+
+use http::Method;
+use pingora::connectors::TransportConnector;
+use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::failure::{broke_off, cause};
-use super::stage::Passage;
+use super::headers::wants_trailers;
+use super::noted::Noted;
+use super::peers::Trail;
+use super::stage::{Passage, Ticket};
+use super::tunnel::asks_for_tunnel;
 
 /// How often one request may be tried.
 const ATTEMPTS: usize = 3;
 
+/// By what kind of connection a request goes up.
+pub(super) enum Way {
+    Usual,
+    /// It has no body, and asks an HTTP/1.1 upstream for another protocol.
+    Upgrade,
+    /// It or its answer may have trailers, over HTTP/1.1.
+    Trail(Trail),
+}
+
+impl Way {
+    /// The way of a request; `is_whole` if there is no more of its body to come.
+    pub(super) fn of(
+        session: &Session,
+        is_whole: bool,
+        noted: Noted,
+        passage: &Passage,
+        ticket: Option<&Ticket>,
+        transport: &Arc<TransportConnector>,
+    ) -> Self {
+        if passage.upstream.speaks_http2() {
+            return Way::Usual;
+        }
+        // What asks for another protocol in the middle of its body is not ours to help.
+        if is_whole && asks_for_tunnel(session) {
+            return Way::Upgrade;
+        }
+        // Chunks, here or there, are what trailers need. Once more is as before.
+        let may_trail = noted.chunked
+            || (!is_whole && !noted.length)
+            || passage.trailing.is_some()
+            || (noted.te && wants_trailers(session.req_header()));
+        if !may_trail {
+            return Way::Usual;
+        }
+        let trailing = ticket.and_then(|ticket| ticket.trailing.as_ref());
+        let trailing = trailing.or(passage.trailing.as_ref());
+        Way::Trail(Trail {
+            transport: Arc::clone(transport),
+            trailing: trailing.map(Arc::clone).unwrap_or_default(),
+            is_head: session.req_header().method == Method::HEAD,
+        })
+    }
+}
+
 impl Passage {
-    /// Where the request goes now; `upgrades` if it has no body and asks for another
-    /// protocol.
-    pub(super) fn next_peer(&mut self, upgrades: bool) -> pingora::Result<Box<HttpPeer>> {
+    /// Where the request goes now.
+    pub(super) fn next_peer(&mut self, way: Way) -> pingora::Result<Box<HttpPeer>> {
         let fresh = std::mem::take(&mut self.fresh);
         let address = match self.address.take().filter(|_| fresh) {
             Some(again) => Some(again),
@@ -27,12 +79,17 @@ impl Passage {
             let error = Error::explain(ErrorType::ConnectNoRoute, "there is no address to try");
             return Err(error.into_up());
         };
-        let peer = if upgrades && !self.upstream.speaks_http2() {
-            let (peer, end) = self.upstream.peer_to_upgrade(&address);
-            self.end = Some(end);
-            peer
-        } else {
-            self.upstream.peer(&address, fresh)
+        let peer = match way {
+            Way::Usual => self.upstream.peer(&address, fresh),
+            Way::Upgrade => {
+                let (peer, end) = self.upstream.peer_to_upgrade(&address);
+                self.end = Some(end);
+                peer
+            }
+            Way::Trail(trail) => {
+                self.trailing = Some(Arc::clone(&trail.trailing));
+                self.upstream.peer_to_trail(&address, fresh, trail)
+            }
         };
         self.tried.push(address.socket);
         self.address = Some(address);
@@ -83,6 +140,7 @@ impl Passage {
         // unless Pingora knows better (GOAWAY, RFC 9113 section 6.8).
         let means_it = *error.etype() == ErrorType::H2Error
             && matches!(error.retry, RetryType::Decided(false));
+        let reused = reused || self.trailing.as_ref().is_some_and(|t| t.is_reused());
         let lay_about = reused && broke_off && !means_it;
         if let (false, Some(address)) = (lay_about, &self.address) {
             self.upstream.failed(address);

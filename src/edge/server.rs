@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -69,18 +70,20 @@ impl DataPlane {
     ) -> Self {
         let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
         let lag = Arc::new(Lag::new(metrics.data_plane_lag.clone()));
+        let mut conf = ServerConf::new().unwrap_or_default();
+        conf.max_retries = 4;
+        conf.upstream_keepalive_pool_size = 1024;
+        let options = ConnectorOptions::from_server_conf(&conf);
         let gateway = Gateway {
             context,
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             reporter: Arc::new(Reporter { metrics, meters: Meters::default(), log }),
             ids: Arc::new(RequestIds::new(id_start)),
             lag,
+            transport: Arc::new(TransportConnector::new(Some(options))),
             stop: stop.subscribe(),
             leave: leave.subscribe(),
         };
-        let mut conf = ServerConf::new().unwrap_or_default();
-        conf.max_retries = 4;
-        conf.upstream_keepalive_pool_size = 1024;
         let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
         DataPlane { gateway, proxy, stop, shut, leave, cut, unattended: watch::Sender::default() }
     }

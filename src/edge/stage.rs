@@ -7,16 +7,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
+use pingora::Error;
+use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use super::connection::Arrival;
 use super::crowd::Place;
 use super::failure::Failure;
 use super::headers::Origin;
+use super::loan;
 use super::noted::Noted;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
 use super::trace::without_secrets;
+use super::trailers::Trailing;
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
 use crate::metrics::{AccessLog, AccessRecord, Meters, Metrics, NO_ROUTE};
@@ -51,6 +55,15 @@ pub(crate) enum Stage {
     Permitted(Passage),
 }
 
+impl Stage {
+    /// All of the answer has come.
+    pub(crate) fn answer_ends(&self, session: &Session) {
+        if let Stage::Permitted(Passage { trailing: Some(trailing), .. }) = self {
+            loan::ends_with(session, trailing);
+        }
+    }
+}
+
 /// A permit on its way.
 pub(crate) struct Passage {
     pub(crate) permit: Permit,
@@ -71,6 +84,20 @@ pub(crate) struct Passage {
     pub(crate) cause: String,
     /// To be told of the request's end, where it asks for another protocol.
     pub(crate) end: Option<Arc<RequestEnd>>,
+    /// What goes behind the bodies, where they may have trailers.
+    pub(crate) trailing: Option<Arc<Trailing>>,
+}
+
+impl Passage {
+    /// All of the request was handed to Pingora, once its head is written.
+    pub(crate) fn request_ends(&mut self, session: &Session) {
+        if let Some(awaited) = self.end.take() {
+            awaited.is_due();
+        }
+        if let (Some(trailing), Some(trailers)) = (&self.trailing, loan::trailers(session)) {
+            trailing.request_ends(trailers);
+        }
+    }
 }
 
 tokio::task_local! {
@@ -88,6 +115,8 @@ pub(crate) struct Ticket {
     pub(crate) patience: Arc<Patience>,
     /// Once it has one.
     pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
+    /// What goes behind the bodies of an HTTP/2 stream.
+    pub(crate) trailing: Option<Arc<Trailing>>,
     /// On HTTP/2, how long the client may be silent in the middle of an upload:
     /// there Pingora has no such bound.
     most_silence: Option<Duration>,
@@ -101,13 +130,15 @@ impl Ticket {
             slot: Arc::default(),
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
+            trailing: None,
             most_silence: None,
         }
     }
 
     /// One of an HTTP/2 stream.
     pub(crate) fn of_stream(arrival: &Arrival, most_silence: Duration) -> Self {
-        Ticket { most_silence: Some(most_silence), ..Ticket::of(arrival) }
+        let trailing = Some(Arc::default());
+        Ticket { trailing, most_silence: Some(most_silence), ..Ticket::of(arrival) }
     }
 
     /// Winds the timer up for whose turn it is; an upstream has `patience`.
@@ -187,6 +218,20 @@ impl RequestContext {
     pub(crate) fn path(&self) -> &str {
         let read = self.target.as_ref().map(|target| target.get().path().as_str());
         read.unwrap_or(&self.odd_path)
+    }
+
+    /// Tells the operator why the way up failed. Kind and side only: the error's own text
+    /// may quote the target with its query, or what the upstream sent.
+    pub(crate) fn tell(&self, error: &Error) {
+        let (kind, side) = (error.etype().as_str(), error.esource().as_str());
+        let (upstream, cause) = match &self.stage {
+            Stage::Permitted(passage) => (passage.upstream.name.as_str(), &*passage.cause),
+            _ => ("", ""),
+        };
+        tracing::warn!(
+            request_id = %self.request_id, path = %self.path(), upstream, kind, side, cause, "{}",
+            self.failure
+        );
     }
 
     fn report(&self) {

@@ -16,6 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
+use parking_lot::Mutex;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::tls::SslDigest;
@@ -25,6 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::amends::Amends;
 use super::outgoing::Outgoing;
 use super::tunnel::Tunnel;
 
@@ -81,6 +84,8 @@ pub(crate) struct Wire {
     /// Set when a 101 is about to be written.
     becomes_tunnel: AtomicBool,
     tunnel: Option<Tunnel>,
+    /// What is written otherwise than Pingora has it; hardly ever anything.
+    amends: Mutex<Option<Box<Amends>>>,
     pub(super) id: UniqueIDType,
     pub(super) speaks_h2: bool,
     pub(super) ssl: Option<Arc<SslDigest>>,
@@ -116,6 +121,7 @@ impl Wire {
             stalled: None,
             becomes_tunnel: AtomicBool::new(false),
             tunnel: None,
+            amends: Mutex::default(),
             id,
             speaks_h2: false,
             ssl: None,
@@ -168,6 +174,21 @@ impl Wire {
     /// A 101 to a WebSocket is what is written next.
     pub(crate) fn becomes_tunnel(&self) {
         self.becomes_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// The date of the answer whose head is written next.
+    pub(crate) fn is_dated(&self, date: HeaderValue) {
+        self.amends.lock().get_or_insert_default().date = Some(date);
+    }
+
+    /// What stands behind the answer that is being written, as lines, if it has chunks.
+    pub(crate) fn ends_with(&self, trailers: Vec<u8>) {
+        self.amends.lock().get_or_insert_default().trailers = trailers;
+    }
+
+    /// Another answer is written next.
+    pub(crate) fn begins_anew(&mut self) {
+        *self.amends.get_mut() = None;
     }
 
     /// Ends the connection with a WebSocket close frame where one fits; else as
@@ -270,7 +291,13 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let Wire { line, outgoing, .. } = &mut *self;
+        let Wire { line, outgoing, amends, .. } = &mut *self;
+        if let (Some(amends), [piece]) = (amends.get_mut(), bufs)
+            && let Some(amended) = amends.amended(piece)
+        {
+            outgoing.hold(&amended);
+            return Poll::Ready(Ok(piece.len()));
+        }
         let before = outgoing.len();
         let written = match line {
             Line::Plain(tcp) => outgoing.poll_write(tcp, cx, bufs),

@@ -173,41 +173,38 @@ async fn an_upload_ends_once_whatever_ends_it() {
     let h = Harness::start().await;
     let token = h.token(&["reader"]).await;
     let h2 = H2::plain(h.data()).await;
-    let ask = |method| request(method, "http://h/any/acme/x", Some(&token));
+    // What takes trailers has connections in common with uploads, which may have them.
+    let ask = |method| {
+        let mut ask = request(method, "http://h/any/acme/x", Some(&token));
+        ask.headers_mut().insert("te", "trailers".parse().unwrap());
+        ask
+    };
     for frames in [&[b"ab".as_slice(), b""][..], &[b""], &[b"", b"ab", b"", b""]] {
-        let (response, mut upload) = h2.begin(ask("POST"), false).await;
-        for (at, frame) in frames.iter().enumerate() {
-            // Each frame is to come by itself.
-            tokio::task::yield_now().await;
-            let is_last = at + 1 == frames.len();
-            upload.send_data(Bytes::from_static(frame), is_last).unwrap();
-        }
-        assert_eq!(Whole::of(response.await.unwrap()).await.status, 200, "{frames:?}");
-        let upload = h.upstream.last();
-        assert_eq!(upload.body, frames.concat(), "{frames:?}");
-        // The gateway may get the connection back a moment after the client its answer, and
-        // has another one by then, which it likes better: two at once take both.
-        let before = h.upstream.count();
-        let is_used_again = || {
-            let seen = h.upstream.seen().split_off(before);
-            for seen in &seen {
-                assert!(seen.head.starts_with("GET /any/acme/x "), "{frames:?}: {:?}", seen.head);
+        // Pingora's pool loses one now and then, and likes the newest best.
+        for tried in 1.. {
+            assert!(tried < 1000, "{frames:?}: nobody used its connection again");
+            let (response, mut upload) = h2.begin(ask("POST"), false).await;
+            for (at, frame) in frames.iter().enumerate() {
+                // Each frame is to come by itself.
+                tokio::task::yield_now().await;
+                let is_last = at + 1 == frames.len();
+                upload.send_data(Bytes::from_static(frame), is_last).unwrap();
             }
-            seen.iter().any(|seen| seen.connection == upload.connection)
-        };
-        for asked in 1.. {
-            assert!(asked < 1000, "{frames:?}: nobody used that connection again");
-            let get = || h2.exchange(ask("GET"), b"");
-            let (one, two) = tokio::join!(get(), get());
-            assert_eq!([one.status, two.status], [200, 200]);
-            if is_used_again() {
+            assert_eq!(Whole::of(response.await.unwrap()).await.status, 200, "{frames:?}");
+            let upload = h.upstream.last();
+            assert_eq!(upload.body, frames.concat(), "{frames:?}");
+            let get = h2.exchange(ask("GET"), b"").await;
+            let seen = h.upstream.last();
+            assert_eq!(get.status, 200, "{frames:?}");
+            assert!(seen.head.starts_with("GET /any/acme/x "), "{frames:?}: {:?}", seen.head);
+            if seen.connection == upload.connection {
                 break;
             }
         }
     }
 }
 
-/// There is no way for them to the upstream: they are read, and left here.
+/// Of those that may go up, all do.
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_of_a_request_smuggle_nothing() {
     let h = Harness::start().await;
@@ -231,6 +228,7 @@ async fn trailers_of_a_request_smuggle_nothing() {
         assert_eq!(seen.body, frames.concat(), "{frames:?}");
         assert_eq!(seen.field("x-portcullis-account"), Some("acme"));
         assert!(!seen.head.contains("smuggled"), "{}", seen.head);
+        assert_eq!(seen.trailers, "x-sum: smuggled\r\n", "{frames:?}");
         let get = h2.exchange(request("GET", "http://h/any/acme/x", Some(&token)), b"").await;
         assert_eq!(get.status, 200);
         assert!(h.upstream.last().head.starts_with("GET /any/acme/x "), "{frames:?}");

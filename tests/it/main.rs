@@ -53,6 +53,7 @@ mod succession_brink;
 mod succession_wires;
 mod tls;
 mod torture;
+mod trailers;
 mod upgrade;
 mod upstream;
 mod upstreams;

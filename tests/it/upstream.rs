@@ -15,6 +15,8 @@ pub(crate) struct Seen {
     pub(crate) head: String,
     /// The body, unless it was only counted.
     pub(crate) body: Vec<u8>,
+    /// The lines behind its chunks.
+    pub(crate) trailers: String,
     /// How long the body was.
     pub(crate) length: usize,
     /// Which connection it came by.
@@ -153,8 +155,8 @@ async fn serve(mut stream: TcpStream, state: &State, connection: usize) -> std::
         if head.lines().next().unwrap().contains("/early") {
             return answer_early(&mut stream, state).await;
         }
-        let (body, length) = read_body(&mut stream, &mut buffer, &head).await?;
-        let seen = Seen { head, body, length, connection };
+        let (body, length, trailers) = read_body(&mut stream, &mut buffer, &head).await?;
+        let seen = Seen { head, body, trailers, length, connection };
         let target = seen.target().to_owned();
         let is_head = seen.method() == "HEAD";
         state.seen.lock().unwrap().push(seen);
@@ -181,7 +183,7 @@ async fn read_body(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
     head: &str,
-) -> std::io::Result<(Vec<u8>, usize)> {
+) -> std::io::Result<(Vec<u8>, usize, String)> {
     let field = |name: &str| {
         let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).next()
@@ -198,7 +200,7 @@ async fn read_body(
             buffer.drain(..take);
             left -= take;
             if left == 0 {
-                return Ok((kept, length));
+                return Ok((kept, length, String::new()));
             }
             if stream.read_buf(buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -206,21 +208,21 @@ async fn read_body(
         }
     }
     if field("transfer-encoding").is_none() {
-        return Ok((Vec::new(), 0));
+        return Ok((Vec::new(), 0, String::new()));
     }
     let (mut kept, mut total) = (Vec::new(), 0);
     loop {
-        let line = loop {
-            if let Some(at) = find(buffer, b"\r\n") {
-                let line = String::from_utf8_lossy(&buffer[..at]).into_owned();
-                buffer.drain(..at + 2);
-                break line;
-            }
-            if stream.read_buf(buffer).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        };
+        let line = read_line(stream, buffer).await?;
         let size = usize::from_str_radix(line.split(';').next().unwrap().trim(), 16).unwrap();
+        if size == 0 {
+            let mut trailers = String::new();
+            loop {
+                match read_line(stream, buffer).await?.as_str() {
+                    "" => return Ok((kept, total, trailers)),
+                    line => trailers.extend([line, "\r\n"]),
+                }
+            }
+        }
         while buffer.len() < size + 2 {
             if stream.read_buf(buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -231,8 +233,18 @@ async fn read_body(
         }
         total += size;
         buffer.drain(..size + 2);
-        if size == 0 {
-            return Ok((kept, total));
+    }
+}
+
+async fn read_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<String> {
+    loop {
+        if let Some(at) = find(buffer, b"\r\n") {
+            let line = String::from_utf8_lossy(&buffer[..at]).into_owned();
+            buffer.drain(..at + 2);
+            return Ok(line);
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

@@ -11,14 +11,16 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, TE, TRAILER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TE};
 use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Response, response};
 use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
+use pingora::{Error, ErrorType};
 
 use crate::edge::grpc;
+use crate::edge::trailers::{Trailers, may_go_down};
 use crate::edge::tunnel::Tunnel;
 
 /// Interim answers (1xx) that are passed on for one request. Nothing in HTTP/2 makes
@@ -34,9 +36,6 @@ static OF_THE_CONNECTION: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// Fields that have no place in trailers (RFC 9110 section 6.5.1).
-static NOT_IN_TRAILERS: [HeaderName; 3] = [CONTENT_LENGTH, HOST, TRAILER];
 
 /// How far the response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +146,25 @@ impl Shared {
 
     /// Sends what follows the data, and ends the stream.
     pub(super) fn trailers(&self, mut trailers: HeaderMap) -> Result<(), Unsent> {
-        for name in OF_THE_CONNECTION.iter().chain(&NOT_IN_TRAILERS) {
-            trailers.remove(name);
+        let kept = |name: &HeaderName| may_go_down(name.as_str().as_bytes());
+        if !trailers.keys().all(kept) {
+            trailers = Trailers::of(&trailers).downward().to_map();
         }
         let mut sending = self.0.lock();
         sending.body()?.send_trailers(trailers)?;
         sending.progress = Progress::Whole;
         Ok(())
+    }
+
+    /// Sends the last of the data, and what comes behind it.
+    pub(super) async fn end(&self, data: Bytes, trailers: Trailers) -> Result<(), Unsent> {
+        if trailers.is_empty() {
+            return self.data(data, true).await;
+        }
+        if !data.is_empty() {
+            self.data(data, false).await?;
+        }
+        self.trailers(trailers.to_map())
     }
 
     /// Sends a whole answer, if nothing was sent yet. What of it the client has no
@@ -207,6 +218,22 @@ pub(super) enum Unsent {
 impl From<h2::Error> for Unsent {
     fn from(error: h2::Error) -> Self {
         Unsent::Over(Some(error))
+    }
+}
+
+impl From<Unsent> for Box<Error> {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::NoHead => Error::explain(ErrorType::H2Error, "there was no head yet"),
+            Unsent::Over(Some(error)) => {
+                let error =
+                    Error::because(ErrorType::WriteError, "while writing to the client", error);
+                error.into_down()
+            }
+            Unsent::Over(None) => {
+                Error::explain(ErrorType::H2Error, "the client takes no more").into_down()
+            }
+        }
     }
 }
 

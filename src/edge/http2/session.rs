@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
+use futures::future::Either;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -22,8 +23,9 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::time::timeout;
 
-use super::sending::{Progress, Shared, Unsent};
+use super::sending::{Progress, Shared};
 use super::websocket::Shape;
+use crate::edge::trailers::{Trailers, Trailing};
 
 /// What is kept of an upload, for another attempt or for the judge.
 const KEPT: usize = 64 << 10;
@@ -44,6 +46,8 @@ pub(super) struct Http2Session {
     /// How much was passed on.
     read: usize,
     kept: Option<FixedBuffer>,
+    /// What comes behind the bodies, where there is a way for it.
+    trailing: Arc<Trailing>,
     sending: Shared,
     written: Option<ResponseHeader>,
     sent: usize,
@@ -57,6 +61,7 @@ impl Http2Session {
         request: RequestHeader,
         upload: RecvStream,
         sending: Shared,
+        trailing: Arc<Trailing>,
         digest: Arc<Digest>,
     ) -> Self {
         let announced = request.headers.get(header::CONTENT_LENGTH);
@@ -71,6 +76,7 @@ impl Http2Session {
             last: None,
             read: 0,
             kept: None,
+            trailing,
             sending,
             written: None,
             sent: 0,
@@ -121,18 +127,6 @@ impl Http2Session {
     }
 }
 
-fn unsent(unsent: Unsent) -> Box<Error> {
-    match unsent {
-        Unsent::NoHead => Error::explain(ErrorType::H2Error, "there was no head yet"),
-        Unsent::Over(Some(error)) => {
-            Error::because(ErrorType::WriteError, "while writing to the client", error).into_down()
-        }
-        Unsent::Over(None) => {
-            Error::explain(ErrorType::H2Error, "the client takes no more").into_down()
-        }
-    }
-}
-
 impl Drop for Http2Session {
     fn drop(&mut self) {
         if self.is_read || self.upload.is_end_stream() {
@@ -159,7 +153,10 @@ impl Session for Http2Session {
             let data = self.upload.data().await.transpose();
             let data = data.or_err(ErrorType::ReadError, "while reading the client's body");
             let Some(data) = data.map_err(Error::into_down)? else {
-                // Trailers may follow. Pingora has no way for them to any upstream.
+                let trailers = self.upload.trailers().await;
+                let trailers = trailers.or_err(ErrorType::ReadError, "while reading trailers");
+                let trailers = trailers.map_err(Error::into_down)?.unwrap_or_default();
+                self.trailing.request_ends(Trailers::of(&trailers));
                 self.is_read = true;
                 break;
             };
@@ -199,11 +196,14 @@ impl Session for Http2Session {
             return Ok(());
         }
         let length = data.len();
-        let sent = self.sending.data(data, end);
+        let sent = match end {
+            true => Either::Left(self.sending.end(data, self.trailing.of_answer())),
+            false => Either::Right(self.sending.data(data, false)),
+        };
         match self.write_timeout {
-            None => sent.await.map_err(unsent)?,
+            None => sent.await?,
             Some(most) => match timeout(most, sent).await {
-                Ok(sent) => sent.map_err(unsent)?,
+                Ok(sent) => sent?,
                 Err(_) => {
                     let slow = "the client does not take what is sent";
                     return Err(Error::explain(ErrorType::WriteTimedout, slow).into_down());
@@ -218,7 +218,7 @@ impl Session for Http2Session {
         if self.is_ended() {
             return Ok(());
         }
-        self.sending.trailers(trailers).map_err(unsent)
+        Ok(self.sending.trailers(trailers)?)
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {

@@ -113,7 +113,8 @@ impl Stream {
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
         let request_id = Arc::clone(&ticket.request_id);
         let (asked, mut alarm) = (Asked::of(&request), Alarm::default());
-        let session = Http2Session::new(request, upload, sending.clone(), digest);
+        let trailing = ticket.trailing.clone().unwrap_or_default();
+        let session = Http2Session::new(request, upload, sending.clone(), trailing, digest);
         let session = ServerSession::new_custom(Box::new(session));
         let served =
             TICKET.scope(Cell::new(Some(ticket)), proxy.process_new_http(session, &shutdown));

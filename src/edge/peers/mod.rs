@@ -5,12 +5,14 @@
 //! not decided here, and neither is whether one may be sent again.
 
 mod condition;
+mod message;
 mod probe;
 mod resolve;
 mod ring;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trailing;
 mod trust;
 mod upgrade;
 mod watch;
@@ -23,9 +25,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
+use pingora::connectors::TransportConnector;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
-use pingora::upstreams::peer::{ALPN, HttpPeer, PeerOptions};
+use pingora::upstreams::peer::{ALPN, HttpPeer, PeerOptions, Scheme};
 use prometheus::Histogram;
 use tokio::sync::Notify;
 
@@ -34,6 +37,7 @@ use ring::Ring;
 use trust::Print;
 use upgrade::Connector;
 
+use super::trailers::Trailing;
 use crate::domain::UpstreamName;
 
 pub use resolve::{Resolver, SystemResolver};
@@ -67,6 +71,13 @@ pub(crate) struct Upstream {
     fresh: AtomicU64,
     /// True once the configuration does not name it any more.
     retired: AtomicBool,
+}
+
+/// What an exchange that may have trailers goes by.
+pub(crate) struct Trail {
+    pub(crate) transport: Arc<TransportConnector>,
+    pub(crate) trailing: Arc<Trailing>,
+    pub(crate) is_head: bool,
 }
 
 /// Pooled connections are let go after this long; most servers keep theirs
@@ -154,6 +165,23 @@ impl Upstream {
         let (mut peer, end) = (self.peer(address, true), Arc::default());
         peer.options.custom_l4 = Some(Arc::new(Connector(Arc::clone(&end))));
         (peer, end)
+    }
+
+    /// A peer for an exchange that may have trailers.
+    pub(crate) fn peer_to_trail(
+        &self,
+        address: &Address,
+        fresh: bool,
+        Trail { transport, trailing, is_head }: Trail,
+    ) -> Box<HttpPeer> {
+        let peer = *self.peer(address, false);
+        let may_be_used = !fresh;
+        let connector = trailing::Connector { transport, peer, may_be_used, is_head, trailing };
+        // Its TLS is below it, and so is the pool that it comes from.
+        let mut peer = self.peer(address, true);
+        (peer.scheme, peer.client_cert_key) = (Scheme::HTTP, None);
+        peer.options.custom_l4 = Some(Arc::new(connector));
+        peer
     }
 
     /// True if requests must go by HTTP/2.
