@@ -18,6 +18,8 @@ class Seen:
 
     head: str
     body: bytes
+    # The lines behind its chunks.
+    behind: bytes = b""
 
     @property
     def line(self):
@@ -80,8 +82,8 @@ class Upstream:
         if "chunked" in (value.lower() for value in seen.values("transfer-encoding")):
             while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
                 seen.body += (await reader.readexactly(size + 2))[:-2]
-            while await reader.readuntil(b"\r\n") != b"\r\n":
-                pass
+            while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+                seen.behind += line
         elif lengths := seen.values("content-length"):
             seen.body = await reader.readexactly(int(lengths[0]))
         await self._answer(seen, writer)
@@ -101,6 +103,13 @@ class Upstream:
                 await writer.drain()
                 await asyncio.sleep(0.02)
             writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return
+        if path.endswith("/trailers"):
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+                b"%x\r\n%s\r\n0\r\nX-Sum: 42\r\n\r\n" % (len(seen.behind) or 1, seen.behind or b"-")
+            )
             await writer.drain()
             return
         if path.endswith("/page"):

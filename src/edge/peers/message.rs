@@ -157,6 +157,8 @@ fn is(word: &[u8], wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn answer(text: &str, cut: usize, to_head: bool) -> (Course, bool, String) {
@@ -223,6 +225,40 @@ mod tests {
             "nonsense\r\n\r\n",
         ] {
             assert_eq!(answer(text, 0, false).0, Course::Lost, "{text:?}");
+        }
+    }
+
+    /// Pieces of answers, in any order.
+    fn text() -> impl Strategy<Value = String> {
+        let pieces = [
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\n",
+            "Content-Length: 3\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Connection: close\r\n",
+            "\r\n",
+            "abc",
+            "3\r\nabc\r\n",
+            "0\r\n",
+            "X-Sum: 1\r\n",
+            "\r",
+            "\n",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// However it comes, it is the same.
+        #[test]
+        fn pieces_make_no_difference(text in text(), cut in any::<prop::sample::Index>(), head in any::<bool>()) {
+            let (whole, lasts, trailers) = answer(&text, 0, head);
+            let (course, still, behind) = answer(&text, cut.index(text.len() + 1), head);
+            prop_assert_eq!(&course, &whole, "{:?}", text);
+            if course != Course::Lost {
+                prop_assert_eq!((still, behind), (lasts, trailers), "{:?}", text);
+            }
         }
     }
 

@@ -102,6 +102,47 @@ for (const [name, url] of [["h2c", base], ["TLS", secure]]) {
   });
 }
 
+const behind = { "X-Digest": "a1", "X-Portcullis-Scope": "all", Authorization: "Bearer x" };
+
+for (const [name, module, url] of [["http", http, base], ["https", https, secure]]) {
+  await test(`${name}: trailers in both directions`, async () => {
+    const { body, trailers } = await new Promise((resolve, reject) => {
+      const asked = module.request(url + "/any/acme/trailers", {
+        method: "POST", headers: { ...headers, TE: "trailers", Trailer: "X-Digest" },
+      }, (answer) => {
+        let body = "";
+        answer.on("data", (piece) => { body += piece; });
+        answer.on("end", () => resolve({ body, trailers: answer.trailers }));
+      });
+      asked.on("error", reject);
+      asked.write("some");
+      asked.addTrailers(behind);
+      asked.end("thing");
+    });
+    assert.equal(body, "X-Digest: a1\r\n");
+    assert.deepEqual({ ...trailers }, { "x-sum": "42" });
+  });
+}
+
+await test("http2: trailers in both directions", async () => {
+  const session = http2.connect(secure, { ca });
+  const stream = session.request({
+    ":method": "POST", ":path": "/any/acme/trailers", te: "trailers", authorization: headers.Authorization,
+  }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers(behind));
+  stream.end("something");
+  let body = "";
+  stream.on("data", (piece) => { body += piece; });
+  const trailers = await new Promise((resolve, reject) => {
+    stream.on("trailers", resolve);
+    stream.on("end", () => reject(new Error("no trailers")));
+    stream.on("error", reject);
+  });
+  assert.equal(body, "x-digest: a1\r\n");
+  assert.equal(trailers["x-sum"], "42");
+  session.close();
+});
+
 await test("a WebSocket with a token", async () => {
   const socket = new WebSocket(base.replace("http", "ws") + "/sockets/echo", { headers });
   const said = await new Promise((resolve, reject) => {
