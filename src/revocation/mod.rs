@@ -4,6 +4,8 @@
 //! [`Streams`] knows what is under way, so that a revocation can cut it.
 //! Both are fed by committed changes only and never touch the store.
 
+mod filter;
+mod gathered;
 mod set;
 mod standing;
 mod streams;
@@ -11,6 +13,7 @@ mod streams;
 mod tests;
 mod tokens;
 
+pub use gathered::Gathered;
 pub(crate) use set::ById;
 pub use set::RevocationSet;
 pub use standing::{Refusal, Standing, StandingState};

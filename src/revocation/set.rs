@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use foldhash::quality::RandomState;
 
+use super::gathered::Gathered;
 use super::standing::{Refusal, Standing, StandingState};
 use super::tokens::TokenSet;
 use crate::domain::{AccountId, ClientId, Jti, Kid, UnixTime};
@@ -115,6 +116,31 @@ impl RevocationSet {
     /// the token for live. Gives the end that stood before.
     pub fn revoke_token(&self, jti: Jti, until: UnixTime) -> Option<UnixTime> {
         self.tokens.put(*jti.as_bytes(), seconds(until)).map(time)
+    }
+
+    /// Gathers a token that is to be killed as by [`RevocationSet::revoke_token`]. False
+    /// if its end is none that this set can tell from others.
+    pub fn gather(&self, gathered: &mut Gathered, jti: Jti, until: UnixTime) -> bool {
+        let (id, end) = (*jti.as_bytes(), seconds(until));
+        let told = i64::from(end) == until.as_secs();
+        if told {
+            gathered.put(self.tokens.number(&id), (id, end));
+        }
+        told
+    }
+
+    /// Kills what was gathered, and tells of each token that was dead before: the end
+    /// that stood before, and the one that it was gathered with.
+    pub fn revoke_gathered(
+        &self,
+        gathered: &mut Gathered,
+        mut again: impl FnMut(Jti, UnixTime, UnixTime),
+    ) {
+        for (id, until) in gathered.take() {
+            if let Some(before) = self.tokens.put(id, until) {
+                again(Jti::from_bytes(id), time(before), time(until));
+            }
+        }
     }
 
     /// Whether one token was killed by its id.

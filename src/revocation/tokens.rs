@@ -8,21 +8,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
 use foldhash::quality::RandomState;
+use parking_lot::Mutex;
 
-/// A power of two: the parts that one look for what has run out goes through.
-const MAPS: usize = 64;
+use super::filter::{Filter, PARTS, part_of};
 
-/// A power of two, in each map. Ten million entries are ten thousand a table.
-const TABLES: usize = 16;
+/// A power of two, in each part. Ten million entries are ten thousand a table.
+const TABLES: usize = 2;
 
 /// 20 bytes: the id, and the second after which nobody asks.
-type Row = ([u8; 16], u32);
+pub(super) type Row = ([u8; 16], u32);
 
 type Map = DashMap<[u8; 16], u32, RandomState>;
 
+/// A part of the ids.
+struct Part {
+    map: Map,
+    /// How many ids the filter was told of. Held by whoever puts ids in, so that none
+    /// comes while the filter is filled.
+    noted: Mutex<usize>,
+}
+
 /// The ids, each with the second until which it is kept.
 pub(super) struct TokenSet {
-    maps: Box<[Map]>,
+    parts: Box<[Part]>,
+    /// Says of nearly all ids that are not here that they are not.
+    filter: Filter,
     /// Seeded per process: administrators may revoke ids of their own making,
     /// and must not find some that all fall into one place.
     hasher: RandomState,
@@ -32,17 +42,25 @@ pub(super) struct TokenSet {
 impl Default for TokenSet {
     fn default() -> Self {
         let hasher = RandomState::default();
-        let map = |_| DashMap::with_hasher_and_shard_amount(hasher.clone(), TABLES);
-        TokenSet { maps: (0..MAPS).map(map).collect(), hasher, count: AtomicUsize::new(0) }
+        let part = |_| Part {
+            map: DashMap::with_hasher_and_shard_amount(hasher.clone(), TABLES),
+            noted: Mutex::default(),
+        };
+        let parts = (0..PARTS).map(part).collect();
+        TokenSet { parts, filter: Filter::default(), hasher, count: AtomicUsize::new(0) }
     }
 }
 
 impl TokenSet {
-    /// The map of an id. `None` can't be: there is one for each number.
-    fn map(&self, id: &[u8; 16]) -> Option<&Map> {
+    /// The number of the part of an id.
+    pub(super) fn number(&self, id: &[u8; 16]) -> usize {
         // The maps themselves use the lowest bits of the same hash and the highest.
-        let number = usize::try_from(self.hasher.hash_one(id) >> 32).unwrap_or_default();
-        self.maps.get(number % MAPS)
+        part_of(self.hasher.hash_one(id))
+    }
+
+    /// The part of an id. `None` can't be: there is one for each number.
+    fn part(&self, id: &[u8; 16]) -> Option<&Part> {
+        self.parts.get(self.number(id))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,28 +73,52 @@ impl TokenSet {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.map(id)?.get(id).map(|until| *until)
+        let hash = self.hasher.hash_one(id);
+        if self.filter.lacks(hash) {
+            return None;
+        }
+        self.parts.get(part_of(hash))?.map.get(id).map(|until| *until)
+    }
+
+    /// Whether the filter alone knows that an id is not here.
+    #[cfg(test)]
+    pub(super) fn surely_lacks(&self, id: &[u8; 16]) -> bool {
+        self.filter.lacks(self.hasher.hash_one(id))
     }
 
     /// Keeps an id until then at least. Gives until when it was kept before.
     pub(super) fn put(&self, id: [u8; 16], until: u32) -> Option<u32> {
-        match self.map(&id)?.entry(id) {
+        let hash = self.hasher.hash_one(id);
+        let part = self.parts.get(part_of(hash))?;
+        let mut noted = part.noted.lock();
+        match part.map.entry(id) {
             Entry::Occupied(mut kept) => {
                 let before = *kept.get();
                 kept.insert(before.max(until));
-                Some(before)
+                return Some(before);
             }
-            Entry::Vacant(place) => {
-                place.insert(until);
-                self.count.fetch_add(1, Ordering::Release);
-                None
-            }
+            Entry::Vacant(place) => drop(place.insert(until)),
         }
+        *noted += 1;
+        if *noted > self.filter.room(part_of(hash)) {
+            self.fill_filter(part_of(hash), part, &mut noted);
+        } else {
+            self.filter.note(hash);
+        }
+        self.count.fetch_add(1, Ordering::Release);
+        None
+    }
+
+    #[cold]
+    fn fill_filter(&self, number: usize, part: &Part, noted: &mut usize) {
+        *noted = part.map.len();
+        let hashes = part.map.iter().map(|row| self.hasher.hash_one(row.key()));
+        self.filter.fill(number, *noted, hashes);
     }
 
     /// Lets an id go that is kept until `end` at most. True if it went.
     pub(super) fn remove(&self, id: &[u8; 16], end: u32) -> bool {
-        let gone = self.map(id).is_some_and(|map| map.remove_if(id, |_, u| *u <= end).is_some());
+        let gone = self.part(id).is_some_and(|it| it.map.remove_if(id, |_, u| *u <= end).is_some());
         if gone {
             self.count.fetch_sub(1, Ordering::Release);
         }
@@ -84,20 +126,26 @@ impl TokenSet {
     }
 
     /// Up to `limit` ids that were to be kept until before `now`, from some of
-    /// the maps, and the one to go on with, if there are more. A map that has
+    /// the parts, and the one to go on with, if there are more. A part that has
     /// none gives its room back.
     pub(super) fn stale(&self, from: usize, now: u32, limit: usize) -> (Vec<Row>, Option<usize>) {
-        let Some(map) = self.maps.get(from) else { return (Vec::new(), None) };
-        let stale = map.iter().filter(|row| *row.value() < now);
+        let Some(part) = self.parts.get(from) else { return (Vec::new(), None) };
+        let stale = part.map.iter().filter(|row| *row.value() < now);
         let found: Vec<Row> = stale.take(limit).map(|row| (*row.key(), *row.value())).collect();
         if found.len() == limit {
             // There may be more where these lie, once these are gone.
             return (found, Some(from));
         }
-        if found.is_empty() && map.len() < map.capacity() / 4 {
-            map.shrink_to_fit();
+        if found.is_empty() {
+            if part.map.len() < part.map.capacity() / 4 {
+                part.map.shrink_to_fit();
+            }
+            let mut noted = part.noted.lock();
+            if part.map.len() < *noted / 2 {
+                self.fill_filter(from, part, &mut noted);
+            }
         }
-        (found, Some(from + 1).filter(|next| *next < MAPS))
+        (found, Some(from + 1).filter(|next| *next < PARTS))
     }
 }
 
@@ -125,9 +173,9 @@ mod tests {
         for id in &ids {
             assert_eq!(set.put(*id, 1), None);
         }
-        let mean = ids.len() / MAPS;
-        let fullest = set.maps.iter().map(DashMap::len).max().unwrap();
-        assert!(fullest < mean * 2, "{fullest} of {} in one of {MAPS}", ids.len());
+        let mean = ids.len() / PARTS;
+        let fullest = set.parts.iter().map(|part| part.map.len()).max().unwrap();
+        assert!(fullest < mean * 2, "{fullest} of {} in one of {PARTS}", ids.len());
         assert_eq!(set.len(), ids.len());
         let other = TokenSet::default();
         assert_ne!(hash(&set, &[1; 16]), hash(&other, &[1; 16]), "the seed is the set's own");
@@ -158,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_gone_gives_its_room_back() {
         let set = TokenSet::default();
-        let room = || set.maps.iter().map(DashMap::capacity).sum::<usize>();
+        let room = || set.parts.iter().map(|part| part.map.capacity()).sum::<usize>();
         for n in 0..100_000_u128 {
             set.put(n.to_be_bytes(), 1);
         }

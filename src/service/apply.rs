@@ -12,6 +12,7 @@ use super::arm::Armed;
 use super::directory::Directory;
 use super::keys::{RevokedKeys, read_revoked};
 use super::ledger::{First, Ledger};
+use super::loading::loading;
 use super::packed::Packs;
 use super::rates::Rates;
 use super::sweep::swept_until;
@@ -19,7 +20,9 @@ use super::trail::Trail;
 use super::unused::Unused;
 use crate::domain::{ClientId, Credential, CredentialState, Jti, Kid, UnixTime};
 use crate::revocation::{CutReason, RevocationSet, Standing, Streams};
-use crate::store::codec::{CodecError, CutOff, CutOffSubject, Record, RecordId, StoredKey, key};
+use crate::store::codec::{
+    CodecError, CutOff, CutOffSubject, Pack, Record, RecordId, StoredKey, key,
+};
 use crate::store::{Committed, Effect, Entry, Key, Observer, Revision, Store, StoreError};
 
 /// What committed changes amount to.
@@ -72,6 +75,9 @@ pub enum LoadError {
     /// A record could not be understood.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A thread ended before its work was done.
+    #[error("a thread that loads the store ended before it was done")]
+    Thread,
 }
 
 impl Memory {
@@ -93,12 +99,14 @@ impl Memory {
         open: impl FnOnce(&mut dyn FnMut(Entry)) -> Result<Revision, E>,
     ) -> Result<Revision, E> {
         let mut fault = None;
-        let revision = open(&mut |entry| {
-            if fault.is_none()
-                && let Err(error) = self.learn(&entry)
-            {
-                fault = Some(error);
-            }
+        let revision = loading(self, |loading| {
+            open(&mut |entry| {
+                if fault.is_none()
+                    && let Err(error) = loading.learn(&entry)
+                {
+                    fault = Some(error);
+                }
+            })
         })?;
         if let Some(error) = fault {
             return Err(LoadError::from(error).into());
@@ -119,12 +127,12 @@ impl Memory {
     }
 
     /// Takes one record in and cuts what it ends. Returns how much that was.
-    fn learn(&self, entry: &Entry) -> Result<usize, CodecError> {
-        Ok(match Record::decode(entry)? {
-            Record::Credential(credential) => self.learn_credential(credential, entry.revision),
+    pub(super) fn learn(&self, record: Record, revision: Revision) -> usize {
+        match record {
+            Record::Credential(credential) => self.learn_credential(credential, revision),
             Record::RevokedToken(token) => {
                 let hour = key::hour_of(token.expires_at);
-                self.learn_token((hour, token.jti), token.expires_at, entry.revision);
+                self.learn_token((hour, token.jti), token.expires_at, revision);
                 let ended = match token.client_id {
                     Some(client) => self
                         .streams
@@ -133,20 +141,14 @@ impl Memory {
                         self.streams.cut_any(CutReason::Revoked, |_, live| live.jti == token.jti)
                     }
                 };
-                self.ledger.put_closed(entry.revision, ended);
+                self.ledger.put_closed(revision, ended);
                 ended
             }
             Record::RevokedTokens(pack) => {
-                let mut last = pack.first();
-                for token in pack.iter() {
-                    let place = (pack.hour(), token.jti);
-                    self.learn_token(place, token.expires_at, token.revision);
-                    last = last.max(token.revision);
-                }
-                self.packs.put(pack.hour(), pack.first(), last);
+                self.learn_pack(&pack, |jti, until| self.keep_token((pack.hour(), jti), until));
                 0
             }
-            Record::CutOff(cut) => self.learn_cut_off(cut, entry.revision),
+            Record::CutOff(cut) => self.learn_cut_off(cut, revision),
             Record::SigningKey(key) => {
                 let mut keys = self.keys.lock();
                 keys.retain(|known| known.kid != key.kid);
@@ -158,17 +160,17 @@ impl Memory {
                 0
             }
             Record::Administrator(admin) => {
-                self.admins.put(admin, entry.revision);
+                self.admins.put(admin, revision);
                 0
             }
-            Record::Audit(revision, line) => {
-                self.trail.put(revision, line);
+            Record::Audit(at, line) => {
+                self.trail.put(at, line);
                 0
             }
             Record::AuditHead => 0,
             Record::Meta { name, value } => {
-                if let Some((kid, first)) = read_revoked(&name, &value, entry.revision) {
-                    return Ok(self.learn_revoked_key(kid, first));
+                if let Some((kid, first)) = read_revoked(&name, &value, revision) {
+                    return self.learn_revoked_key(kid, first);
                 }
                 if let Some(until) = swept_until(&name, &value) {
                     self.not_before.fetch_max(until.as_millis(), Ordering::AcqRel);
@@ -177,14 +179,28 @@ impl Memory {
                 }
                 0
             }
-        })
+        }
     }
 
     /// A token is dead, by a commit whose record lies under an hour.
     fn learn_token(&self, place: (u32, Jti), expires_at: UnixTime, revision: Revision) {
-        let before = self.revoked.revoke_token(place.1, expires_at);
-        let until = self.revoked.kept_until(place.1);
-        self.ledger.put_token(place, revision, before, until);
+        self.keep_token(place, expires_at);
+        self.ledger.put_tokens(place.0, std::iter::once(revision));
+    }
+
+    /// A token is dead whose record lies under an hour.
+    pub(super) fn keep_token(&self, place: (u32, Jti), until: UnixTime) {
+        let before = self.revoked.revoke_token(place.1, until);
+        self.ledger.put_kept(place, before, self.revoked.kept_until(place.1));
+    }
+
+    /// The tokens of a pack are dead, each once `keep` has had it.
+    pub(super) fn learn_pack(&self, pack: &Pack, mut keep: impl FnMut(Jti, UnixTime)) {
+        pack.ends().for_each(|(jti, until, _)| keep(jti, until));
+        let revisions = || pack.ends().map(|(_, _, revision)| revision);
+        self.ledger.put_tokens(pack.hour(), revisions());
+        let last = revisions().max().unwrap_or_else(|| pack.first());
+        self.packs.put(pack.hour(), pack.first(), last);
     }
 
     fn learn_credential(&self, mut credential: Credential, revision: Revision) -> usize {
@@ -279,8 +295,8 @@ impl Observer for Memory {
         let packed = packed_by(change);
         for effect in &change.effects {
             match effect {
-                Effect::Put(entry) => match self.learn(entry) {
-                    Ok(count) => ended += count,
+                Effect::Put(entry) => match Record::decode(entry) {
+                    Ok(record) => ended += self.learn(record, entry.revision),
                     // We wrote it ourselves a moment ago; a start would refuse it.
                     Err(error) => tracing::error!(%error, "a committed record can't be read back"),
                 },

@@ -55,17 +55,19 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Takes in that a commit revoked a token whose record lies under `hour`. It was
-    /// kept until `before` until then, and is kept until `until` from now on, as the
-    /// revocation set has it.
-    pub(super) fn put_token(
+    /// Takes in that commits revoked tokens whose records lie under `hour`.
+    pub(super) fn put_tokens(&self, hour: u32, revisions: impl Iterator<Item = Revision>) {
+        self.tokens.write().entry(hour).or_default().extend(revisions);
+    }
+
+    /// Takes in until when a token with a record under `hour` was kept before that, and
+    /// until when it is kept from then on, as the revocation set has it.
+    pub(super) fn put_kept(
         &self,
         (hour, jti): (u32, Jti),
-        revision: Revision,
         before: Option<UnixTime>,
         until: Option<UnixTime>,
     ) {
-        self.tokens.write().entry(hour).or_default().insert(revision);
         let others = [before, until].into_iter().flatten().map(codec::key::hour_of);
         for other in others.filter(|other| *other != hour) {
             self.scattered.entry(jti).or_default().extend([hour, other]);

@@ -26,6 +26,7 @@ mod keep_usage;
 mod key_guard;
 pub mod keys;
 mod ledger;
+mod loading;
 mod mint_token;
 mod packed;
 mod page;

@@ -1,5 +1,6 @@
 //! What the tests of this room share: real tokens and a standing.
 
+mod filter;
 mod set;
 mod streams;
 

@@ -182,19 +182,32 @@ impl Pack {
         self.bytes.chunks_exact(EACH).filter_map(|each| self.one(each))
     }
 
+    /// Of all of them what a start needs: the token, its end, and the commit.
+    pub fn ends(&self) -> impl Iterator<Item = (Jti, UnixTime, Revision)> {
+        self.bytes.chunks_exact(EACH).filter_map(|each| {
+            let (jti, into, since, _) = parts(each)?;
+            Some((jti, self.end(into)?, self.revision(since)?))
+        })
+    }
+
+    fn end(&self, into: u32) -> Option<UnixTime> {
+        let (begin, into) = (key::begin_of(self.hour).as_millis(), i64::from(into));
+        (into < HOUR_MILLIS).then(|| UnixTime::from_millis(begin + into))
+    }
+
+    fn revision(&self, since: u32) -> Option<Revision> {
+        self.first.checked_add(u64::from(since))
+    }
+
     fn one(&self, each: &[u8]) -> Option<Packed<'_>> {
-        let (jti, rest) = each.split_first_chunk::<16>()?;
-        let ([a, b, c], rest) = rest.split_first_chunk::<3>()?;
-        let (since, rest) = rest.split_first_chunk::<4>()?;
+        let (jti, into, since, rest) = parts(each)?;
         let (later, rest) = rest.split_first_chunk::<4>()?;
         let [client, by, reason] = rest else { return None };
-        let into = i64::from(u32::from_be_bytes([0, *a, *b, *c]));
-        let begin = key::begin_of(self.hour).as_millis();
         let listed = |place: &u8| usize::from(*place).checked_sub(1);
         Some(Packed {
-            jti: Jti::from_bytes(*jti),
-            expires_at: (into < HOUR_MILLIS).then(|| UnixTime::from_millis(begin + into))?,
-            revision: self.first.checked_add(u64::from(u32::from_be_bytes(*since)))?,
+            jti,
+            expires_at: self.end(into)?,
+            revision: self.revision(since)?,
             revoked_at: UnixTime::from_millis(self.at + i64::from(i32::from_be_bytes(*later))),
             client_id: match listed(client) {
                 Some(place) => Some(*self.clients.get(place)?),
@@ -207,6 +220,15 @@ impl Pack {
             },
         })
     }
+}
+
+/// The token, its milliseconds into the hour, its commit since the first one, the rest.
+fn parts(each: &[u8]) -> Option<(Jti, u32, u32, &[u8])> {
+    let (jti, rest) = each.split_first_chunk::<16>()?;
+    let ([a, b, c], rest) = rest.split_first_chunk::<3>()?;
+    let (since, rest) = rest.split_first_chunk::<4>()?;
+    let into = u32::from_be_bytes([0, *a, *b, *c]);
+    Some((Jti::from_bytes(*jti), into, u32::from_be_bytes(*since), rest))
 }
 
 #[cfg(test)]
@@ -246,8 +268,10 @@ mod tests {
             while let Some((taken, op)) = pack(rest) {
                 assert_eq!(taken, rest.len().min(MOST_PACKED));
                 let back: Vec<_> =
-                    read(op).iter().map(|one| (one.revision, one.to_record())).collect();
+                    read(op.clone()).iter().map(|one| (one.revision, one.to_record())).collect();
                 assert_eq!(back, rest[..taken]);
+                let ends = back.iter().map(|(at, token)| (token.jti, token.expires_at, *at));
+                assert!(read(op).ends().eq(ends));
                 (rest, packs) = (&rest[taken..], packs + 1);
             }
             assert_eq!((rest.len(), packs), (0, 3));

@@ -6,6 +6,7 @@ mod fill;
 mod format;
 mod group;
 mod read;
+mod verify;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -24,6 +25,7 @@ use crate::store::{Entry, Key, Revision};
 pub(super) use copy::Copying;
 pub(super) use format::FORMAT;
 pub(super) use group::{Group, Prepared};
+use verify::verify;
 
 /// Given every entry while a store is opened.
 pub(super) type Visit<'v> = &'v mut dyn FnMut(Entry);
@@ -164,11 +166,14 @@ impl Engine {
         }
         let db = open_sled(folder, options)?;
         let format = format::read(folder, &db)?;
-        if witness.is_pristine() {
+        let reopen = || open_sled(folder, options);
+        let db = if witness.is_pristine() {
             // It may be half made and thrown away: nobody may have seen any of it then.
-            verify(folder, &db, witness.digest(), &mut |_| ())?;
-        }
-        let digest = verify(folder, &db, witness.digest(), visit)?;
+            verify(folder, db, &reopen, witness.digest(), &mut |_| ())?.1
+        } else {
+            db
+        };
+        let (digest, db) = verify(folder, db, &reopen, witness.digest(), visit)?;
         let data = OpenOptions::new()
             .read(true)
             .write(true)
@@ -299,54 +304,5 @@ fn read_digest(folder: &Folder, db: &Fenced) -> Result<Digest, OpenError> {
         None => Ok(Digest::default()),
         Some(bytes) => Digest::decode(&bytes)
             .ok_or_else(|| OpenError::damaged(folder.path(), "its digest can't be read")),
-    }
-}
-
-/// Compares all entries with the digest, and the digest with the witness; shows
-/// them to `visit` on the way.
-fn verify(
-    folder: &Folder,
-    db: &Fenced,
-    witness: Digest,
-    visit: Visit<'_>,
-) -> Result<Digest, OpenError> {
-    let damaged = |found: String| Err(OpenError::damaged(folder.path(), found));
-    let recorded = read_digest(folder, db)?;
-    let mut found = Digest { sequence: recorded.sequence, ..Digest::default() };
-    let mut unreadable = false;
-    db.with(|db| {
-        for item in db.iter() {
-            let (key, stored) = item?;
-            if key == DIGEST_KEY {
-                continue;
-            }
-            found.add(hash_entry(&key, &stored));
-            if key != format::KEY {
-                unreadable |= read::entry(&key, &stored).map(&mut *visit).is_none();
-            }
-        }
-        Ok(())
-    })
-    .map_err(|fault| fault.at_open(folder))?;
-    if found.count != recorded.count {
-        return damaged(format!("it holds {} of {} entries", found.count, recorded.count));
-    }
-    if found != recorded {
-        return damaged(format!("one or more of its {} entries were altered", found.count));
-    }
-    if unreadable {
-        return damaged("it holds what is no entry".to_owned());
-    }
-    let (here, there) = (recorded.sequence, witness.sequence);
-    match here.checked_sub(there) {
-        None => damaged(format!("its newest change is number {here}, but {there} were made")),
-        Some(0) if recorded != witness => {
-            damaged(format!("change number {here} is not what the witness says it was"))
-        }
-        Some(ahead) if ahead > MAX_GROUP as u64 => damaged(format!(
-            "its newest change is number {here}, but its witness knows of {there} only: they \
-             don't belong together"
-        )),
-        Some(_) => Ok(recorded),
     }
 }

@@ -42,7 +42,8 @@ pub use error::OpenError;
 pub struct SledOptions {
     /// The folder; made if it isn't there. It must be on a local filesystem.
     pub path: PathBuf,
-    /// How much sled may keep in memory, in bytes.
+    /// How much sled may keep in memory, in bytes. It keeps up to 128 MiB more of what it
+    /// read last: it lets go of pages of 8 KiB only once it has seen 64 of a sort.
     pub cache_bytes: u64,
     /// After a failure, how long to wait before opening again; doubled each time,
     /// up to 32 times as long.
@@ -69,11 +70,11 @@ pub enum Step {
 }
 
 impl SledOptions {
-    /// A store in a folder, with a cache of 64 MiB.
+    /// A store in a folder, with a cache of 16 MiB.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         SledOptions {
             path: path.into(),
-            cache_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
             retry_after: Duration::from_secs(1),
             faults: None,
         }
