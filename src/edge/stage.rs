@@ -16,6 +16,7 @@ use super::headers::Origin;
 use super::noted::Noted;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
+use super::reject::Reply;
 use super::trace::without_secrets;
 use crate::api::oauth::TokenClient;
 use crate::domain::UnixTime;
@@ -88,6 +89,8 @@ pub(crate) struct Ticket {
     pub(crate) patience: Arc<Patience>,
     /// Once it has one.
     pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
+    /// Whether an answer of ours that is past Pingora has a body.
+    pub(crate) takes_body: bool,
     /// On HTTP/2, how long the client may be silent in the middle of an upload:
     /// there Pingora has no such bound.
     most_silence: Option<Duration>,
@@ -101,6 +104,7 @@ impl Ticket {
             slot: Arc::default(),
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
+            takes_body: true,
             most_silence: None,
         }
     }
@@ -230,6 +234,13 @@ impl RequestContext {
             (None, None, Some(_)) => 0,
             (None, None, None) => 499,
         };
+        // It is said once this is gone.
+        let last_word = match (&silent, &self.ticket) {
+            (Some(silent), Some(ticket)) if self.status.is_none() && ticket.takes_body => {
+                Reply::failed(silent, &self.request_id).body.len() as u64
+            }
+            _ => 0,
+        };
         let now = Instant::now();
         let took = self.ended.unwrap_or(now).saturating_duration_since(self.began);
         let method = self.method.as_ref().map_or("", Method::as_str);
@@ -278,7 +289,7 @@ impl RequestContext {
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             duration: took,
             bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
+            bytes_out: self.bytes_out + last_word,
         });
     }
 }
