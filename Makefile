@@ -134,7 +134,7 @@ torture: build-tools
 	@RELOADS=$(or $(RELOADS),20) UPGRADES=$(or $(UPGRADES),5) RESTARTS=$(or $(RESTARTS),5) RATE=$(or $(RATE),5000) \
 		$(TORTURE) --nocapture --test-threads=1 torture::steady
 	@ROUNDS=$(or $(HANDOVERS),100) $(TORTURE) --nocapture torture::handover
-	@$(TORTURE) --nocapture --ignored torture::pressure
+	@$(TORTURE) --nocapture --ignored --test-threads=1 torture::pressure torture::surge
 	@MINUTES=$(MINUTES) $(TORTURE) --nocapture --test-threads=1 torture::wire
 
 soak: build-tools

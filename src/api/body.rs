@@ -32,20 +32,24 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let read = timeout(DEADLINE, Bytes::from_request(request, state)).await;
-        let read = read.map_err(|_| {
-            let text = "The body did not come within 10 seconds.";
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", text).closing()
-        })?;
-        let body = read.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let text = "The body is longer than 64 KiB.";
-                return ApiError::new(rejection.status(), "content_too_large", text);
-            }
-            ApiError::broken("The body could not be read.")
-        })?;
-        Fields::parse(&body)
+        Fields::parse(&read(request, state).await?)
     }
+}
+
+/// The whole body.
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    let read = timeout(DEADLINE, Bytes::from_request(request, state)).await;
+    let read = read.map_err(|_| {
+        let text = "The body did not come within 10 seconds.";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", text).closing()
+    })?;
+    read.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let text = "The body is longer than 64 KiB.";
+            return ApiError::new(rejection.status(), "content_too_large", text);
+        }
+        ApiError::broken("The body could not be read.")
+    })
 }
 
 /// No body, or a JSON object without fields: what a call takes that needs none.
@@ -67,10 +71,10 @@ impl<S: Send + Sync> FromRequest<S> for MayBeFields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if axum::body::HttpBody::is_end_stream(request.body()) {
-            return Ok(MayBeFields(Fields { left: BTreeMap::new(), faults: Vec::new() }));
-        }
-        Fields::from_request(request, state).await.map(MayBeFields)
+        let body = read(request, state).await?;
+        let none = || Fields { left: BTreeMap::new(), faults: Vec::new() };
+        let fields = if body.is_empty() { none() } else { Fields::parse(&body)? };
+        Ok(MayBeFields(fields))
     }
 }
 

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use super::credential_args::{
-    Arming, Credential, CredentialChanges, CredentialQuery, NewCredential, OneCredential,
+    Credential, CredentialChanges, CredentialQuery, NewCredential, OneCredential,
 };
 use super::examples;
 use crate::domain::AdminRole;
@@ -328,6 +328,7 @@ mod tests {
             "portcullis credential retire-secret ID 1",
             "portcullis credential arm ID --role R --for 15m",
             "portcullis credential disarm ID --role R",
+            "portcullis credential disarm ID",
             "portcullis credential usage ID",
             "portcullis credential narrow ID",
             "portcullis credential impact ID",

@@ -73,8 +73,8 @@ pub(super) fn credential(command: &Credential) -> Outcome {
         Credential::RetireSecret { one, generation } => {
             credential_change::retire_secret(one, *generation)
         }
-        Credential::Arm { arming, how_long } => credential_change::arm(arming, how_long),
-        Credential::Disarm(arming) => credential_change::disarm(arming),
+        Credential::Arm { one, role, how_long } => credential_change::arm(one, role, how_long),
+        Credential::Disarm { one, role } => credential_change::disarm(one, role.as_deref()),
         Credential::Usage(one) => credential_change::usage(one),
         Credential::Narrow(one) => credential_change::narrow(one),
         Credential::Impact(one) => credential_change::impact(one),
@@ -239,16 +239,16 @@ pub(super) fn details(credential: &Value) -> String {
     fields(DETAILS, &credential)
 }
 
+/// What is said of an answer that is none of a change.
+pub(super) const NO_RECEIPT: &str = "the admin port did not answer with a receipt: take nothing \
+    for done, and see whether PORTCULLIS_ADMIN_URL is that of a gateway";
+
 /// What came as a receipt, if it is one: no other answer says that a change is
 /// on disk, whatever its status.
 pub(super) fn receipt(answer: Value) -> anyhow::Result<Value> {
     let is_receipt = answer.get("revision").is_some_and(Value::is_u64)
         && answer.get("revoked_at").is_some_and(Value::is_string);
-    anyhow::ensure!(
-        is_receipt,
-        "the admin port did not answer with a receipt: take nothing for done, and see whether \
-         PORTCULLIS_ADMIN_URL is that of a gateway"
-    );
+    anyhow::ensure!(is_receipt, NO_RECEIPT);
     Ok(answer)
 }
 

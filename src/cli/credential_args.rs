@@ -47,13 +47,22 @@ pub(super) enum Credential {
     #[command(after_help = examples::CREDENTIAL_ARM)]
     Arm {
         #[command(flatten)]
-        arming: Arming,
+        one: OneCredential,
+        /// An armed role that it holds
+        #[arg(long)]
+        role: String,
         /// For how long from now, such as 15m; at most 24h
         #[arg(long = "for", value_name = "DURATION")]
         how_long: String,
     },
-    /// Put an armed role of one to sleep at once
-    Disarm(Arming),
+    /// Put an armed role of one to sleep at once, or all of them
+    Disarm {
+        #[command(flatten)]
+        one: OneCredential,
+        /// An armed role that it holds; all of them, if left out
+        #[arg(long)]
+        role: Option<String>,
+    },
     /// Show which of its rights one used, and a narrower grant
     Usage(OneCredential),
     /// Give one the grant that "usage" proposes
@@ -131,15 +140,6 @@ pub(super) struct CredentialQuery {
     pub(super) page: Page,
     #[command(flatten)]
     pub(super) port: Port,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Arming {
-    #[command(flatten)]
-    pub(super) one: OneCredential,
-    /// An armed role that it holds
-    #[arg(long)]
-    pub(super) role: String,
 }
 
 /// What is left out stays as it is.

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::args::{Arming, CredentialChanges, OneCredential};
-use super::credential::{details, path, receipt_words, show};
+use super::args::{CredentialChanges, OneCredential};
+use super::credential::{NO_RECEIPT, details, path, receipt, receipt_words, show};
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::AdminPort;
@@ -93,7 +93,7 @@ pub(super) fn rotate(one: &OneCredential, ends: [Option<&str>; 2]) -> Outcome {
 /// `credential retire-secret`
 pub(super) fn retire_secret(one: &OneCredential, generation: u32) -> Outcome {
     let admin = AdminPort::from_env(&one.port.admin_url)?;
-    let receipt = admin.delete(&path(one, &format!("/secrets/{generation}")))?;
+    let receipt = receipt(admin.delete(&path(one, &format!("/secrets/{generation}")))?)?;
     show(&one.port, &receipt, || {
         let (id, words) = (out::plain(&one.client_id), receipt_words(&receipt));
         format!("secret {generation} of {id} is retired for good, with its tokens ({words})")
@@ -102,30 +102,35 @@ pub(super) fn retire_secret(one: &OneCredential, generation: u32) -> Outcome {
 }
 
 /// `credential arm`
-pub(super) fn arm(arming: &Arming, how_long: &str) -> Outcome {
-    wake(arming, "/arm", &json!({"role": arming.role, "for": how_long}))
+pub(super) fn arm(one: &OneCredential, role: &str, how_long: &str) -> Outcome {
+    wake(one, "/arm", &json!({"role": role, "for": how_long}))
 }
 
 /// `credential disarm`
-pub(super) fn disarm(arming: &Arming) -> Outcome {
-    wake(arming, "/disarm", &json!({"role": arming.role}))
+pub(super) fn disarm(one: &OneCredential, role: Option<&str>) -> Outcome {
+    wake(one, "/disarm", &json!({"role": role}))
 }
 
-fn wake(arming: &Arming, what: &str, body: &Value) -> Outcome {
-    let one = &arming.one;
+fn wake(one: &OneCredential, what: &str, body: &Value) -> Outcome {
     let admin = AdminPort::from_env(&one.port.admin_url)?;
     let window = admin.post(&path(one, what), body)?;
-    show(&one.port, &window, || {
-        let role = out::plain(&arming.role);
-        match window.get("armed_until").and_then(Value::as_str) {
-            Some(until) => format!("{role} is armed until {}", out::plain(until)),
-            None => {
-                let words = receipt_words(&window);
-                format!("{role} is asleep ({words})")
-            }
-        }
-    });
+    let words = window_words(&window);
+    let words = words.ok_or_else(|| anyhow::anyhow!(NO_RECEIPT))?;
+    show(&one.port, &window, || words);
     Ok(DONE)
+}
+
+/// What an arming or a disarming came to; nothing where the answer does not say.
+fn window_words(window: &Value) -> Option<String> {
+    window.get("revision").filter(|revision| revision.is_u64())?;
+    let role = match window.get("role")? {
+        Value::String(role) => out::plain(role),
+        _ => "every armed role".to_owned(),
+    };
+    Some(match window.get("armed_until")? {
+        Value::String(until) => format!("{role} is armed until {}", out::plain(until)),
+        _ => format!("{role} is asleep ({})", receipt_words(window)),
+    })
 }
 
 /// `credential usage`
@@ -177,6 +182,21 @@ mod tests {
         let typed = Arguments::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Credential(Credential::Update(changes)) = typed.command else { panic!() };
         Value::Object(body(&changes))
+    }
+
+    #[test]
+    fn a_window_is_told_only_by_who_says_so() {
+        let told = |window: Value| window_words(&window);
+        let (armed, asleep) = (
+            json!({"role": "r", "armed_until": "2030-01-01T00:00:00Z", "revision": 7}),
+            json!({"role": null, "armed_until": null, "revision": 8, "streams_closed": 1}),
+        );
+        assert_eq!(told(armed).as_deref(), Some("r is armed until 2030-01-01T00:00:00Z"));
+        let words = "every armed role is asleep (revision 8, 1 open stream or request cut)";
+        assert_eq!(told(asleep).as_deref(), Some(words));
+        for none in [json!(null), json!({}), json!({"ok": true}), json!({"revision": 7})] {
+            assert_eq!(told(none.clone()), None, "{none}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use model::{
     UpstreamAuthorization, UpstreamTls,
 };
 pub use pem::ClientIdentity;
-pub use token_path::{TokenPath, TokenPathMatch, TokenPaths};
+pub use token_path::{TokenPath, TokenPaths};
 
 /// Reads and checks a configuration file. Relative paths in it are relative to
 /// the working directory.

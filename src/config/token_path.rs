@@ -10,13 +10,6 @@ pub struct TokenPath {
     segments: Vec<Option<String>>,
 }
 
-/// What a request path that mints tokens says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenPathMatch<'p> {
-    /// The account named in the path, raw, which must be the client's own.
-    pub account: Option<&'p str>,
-}
-
 impl TokenPath {
     /// Reads a template.
     ///
@@ -47,22 +40,6 @@ impl TokenPath {
         &self.template
     }
 
-    /// `None` if `path` is another path; else the account that it names, if
-    /// the template asks for one.
-    pub fn match_path<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
-        let mut account = None;
-        let mut theirs = path.strip_prefix('/')?.split('/');
-        for mine in &self.segments {
-            let segment = theirs.next()?;
-            match mine {
-                Some(literal) if literal == segment => {}
-                None if !segment.is_empty() => account = Some(segment),
-                _ => return None,
-            }
-        }
-        theirs.next().is_none().then_some(account)
-    }
-
     /// True if every path that matches the route template `other` matches this.
     pub(super) fn covers(&self, other: &str) -> bool {
         let mut theirs = other.split('/').skip(1);
@@ -83,56 +60,15 @@ impl TokenPaths {
         TokenPaths(paths)
     }
 
-    /// Finds the path for a request. A literal beats `{account}`, compared
-    /// from the left, wherever the two stand in the file.
-    pub fn find<'p>(&self, path: &'p str) -> Option<TokenPathMatch<'p>> {
-        self.0
-            .iter()
-            .filter_map(|candidate| Some((candidate, candidate.match_path(path)?)))
-            .min_by_key(|(candidate, _)| {
-                candidate.segments.iter().map(Option::is_none).collect::<Vec<_>>()
-            })
-            .map(|(_, account)| TokenPathMatch { account })
-    }
-
     /// The paths, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, TokenPath> {
         self.0.iter()
-    }
-
-    /// The first path without a placeholder, which metadata documents name.
-    pub fn canonical(&self) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|path| path.segments.iter().all(Option::is_some))
-            .map(TokenPath::template)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_literal_beats_an_account() {
-        let paths = ["/{account}/token", "/v1/token", "/oauth2/token", "/x/{account}"];
-        let paths = TokenPaths::new(paths.map(|path| TokenPath::parse(path).unwrap()).into());
-        let found = |path| paths.find(path).map(|found| found.account);
-        for (path, expected) in [
-            ("/v1/token", Some(None)),
-            ("/v2/token", Some(Some("v2"))),
-            ("/x/token", Some(Some("token"))),
-            ("//token", None),
-            ("/token", None),
-            ("/v1/token/", None),
-            ("/a/b/token", None),
-            ("v1/token", None),
-            ("", None),
-        ] {
-            assert_eq!(found(path), expected, "{path}");
-        }
-        assert_eq!(paths.canonical(), Some("/v1/token"));
-    }
 
     #[test]
     fn what_is_no_token_path() {

@@ -80,7 +80,7 @@ impl Gateway {
 /// What is answered where the way up failed. Only a body that grew too long is refused.
 pub(super) fn reply_to(failure: &Failure, ctx: &mut RequestContext) -> Reply {
     if failure.status != 413 {
-        return Reply::error(failure.status, failure.error, failure.description, &ctx.request_id);
+        return Reply::failed(failure, &ctx.request_id);
     }
     let mut denial = Denial::new(Reason::BodyTooLarge);
     let reply = Reply::denied(&denial, &ctx.request_id, "");
@@ -117,7 +117,9 @@ pub(super) async fn send(
         // Read and left behind, rather than an end of the connection.
         connection.set_close_on_response_before_downstream_finish(false);
     }
-    ctx.bytes_out = reply.body.len() as u64;
+    if session.req_header().method != Method::HEAD {
+        ctx.bytes_out = reply.body.len() as u64;
+    }
     reply.send(session).await?;
     // What is left of its body may come for seconds yet.
     ctx.ended = Some(Instant::now());

@@ -101,8 +101,10 @@ pub(crate) async fn serve(
         }
         session
             .set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
+        let is_head = head.starts_with(b"HEAD ");
         session.set_pipelined_prefix(head);
-        let ticket = Ticket::of(&arrival);
+        let mut ticket = Ticket::of(&arrival);
+        ticket.takes_body = !is_head;
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
         let request_id = Arc::clone(&ticket.request_id);
         session.set_connection_user_context(Some(Box::new(ticket)));
@@ -118,7 +120,7 @@ pub(crate) async fn serve(
         };
         let reused = match served {
             Ok(reused) => reused,
-            Err(end) => return Box::pin(break_off(end, home, &request_id)).await,
+            Err(end) => return Box::pin(break_off(end, home, &request_id, is_head)).await,
         };
         let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
         let Some(next) = Loan::after_request(next) else { return };
@@ -140,17 +142,16 @@ async fn serve_http2(
 }
 
 /// The last word, past Pingora, which was dropped.
-async fn break_off(end: End, home: Home, request_id: &OnceLock<Arc<str>>) {
+async fn break_off(end: End, home: Home, request_id: &OnceLock<Arc<str>>, is_head: bool) {
     let Some(wire) = home.returned() else { return };
     match end {
         End::Cut(reason) => wire.hang_up(POLICY_VIOLATION, reason.as_str()).await,
         End::Over => wire.hang_up(GOING_AWAY, "the gateway stops").await,
         // Before any head: somebody said nothing in time.
         End::Silence(turn) => {
-            let failure = Failure::of_silence(turn);
             let id = request_id.get().map_or("", |id| id);
-            let reply = Reply::error(failure.status, failure.error, failure.description, id);
-            wire.say_last(&reply.to_closing_bytes()).await;
+            let reply = Reply::failed(&Failure::of_silence(turn), id);
+            wire.say_last(&reply.to_closing_bytes(is_head)).await;
         }
     }
 }
@@ -163,16 +164,13 @@ async fn refuse(gateway: &Gateway, wire: Option<Wire>, arrival: &Arrival, denial
     let reply = match &denial {
         // Before the token is looked at: there is no challenge to make.
         Some(denial) => Reply::denied(denial, &ctx.request_id, ""),
-        None => {
-            let Failure { status, error, description, .. } = Failure::STALLED;
-            Reply::error(status, error, description, &ctx.request_id)
-        }
+        None => Reply::failed(&Failure::STALLED, &ctx.request_id),
     };
     ctx.status = Some(reply.status);
     ctx.bytes_out = reply.body.len() as u64;
     ctx.stage =
         Stage::Denied(denial.unwrap_or_else(|| Denial::malformed("the head took too long")));
     if let Some(wire) = wire {
-        wire.say_last(&reply.to_closing_bytes()).await;
+        wire.say_last(&reply.to_closing_bytes(false)).await;
     }
 }

@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{ErrorType, OrErr};
 
+use super::failure::Failure;
 use crate::api::oauth::TokenClient;
 use crate::policy::{Denial, Reason};
 
@@ -45,6 +46,11 @@ impl Reply {
             reply.add(RETRY_AFTER, &wait.as_millis().div_ceil(1000).max(1).to_string());
         }
         reply
+    }
+
+    /// What is answered where a way failed, or somebody was silent.
+    pub(super) fn failed(failure: &Failure, request_id: &str) -> Self {
+        Self::error(failure.status, failure.error, failure.description, request_id)
     }
 
     /// An error of the contract's shape.
@@ -99,8 +105,9 @@ impl Reply {
         session.write_response_body(body, true).await
     }
 
-    /// The whole response as bytes, for a connection that is to be closed.
-    pub(crate) fn to_closing_bytes(&self) -> Vec<u8> {
+    /// The whole response as bytes, for a connection that is to be closed. HEAD gets no
+    /// body.
+    pub(crate) fn to_closing_bytes(&self, is_head: bool) -> Vec<u8> {
         let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
         for (name, value) in &self.fields {
@@ -108,7 +115,9 @@ impl Reply {
         }
         text.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", self.body.len()));
         let mut bytes = text.into_bytes();
-        bytes.extend_from_slice(&self.body);
+        if !is_head {
+            bytes.extend_from_slice(&self.body);
+        }
         bytes
     }
 }
@@ -178,7 +187,7 @@ mod tests {
         let mut denial = Denial::new(Reason::WrongAccount);
         denial.needed = vec![Scope::new("a.b").unwrap(), Scope::new("c.d").unwrap()];
         let reply = Reply::denied(&denial, "r", "https://a.example/.well-known/x");
-        let text = String::from_utf8(reply.to_closing_bytes()).unwrap();
+        let text = String::from_utf8(reply.to_closing_bytes(false)).unwrap();
         assert!(text.contains("error=\"insufficient_scope\", scope=\"a.b c.d\""), "{text}");
         assert!(!text.contains("wrong_account"), "{text}");
         let missing = Reply::denied(&Denial::new(Reason::TokenMissing), "r", "https://a.example/x");

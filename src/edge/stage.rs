@@ -19,6 +19,7 @@ use super::loan;
 use super::noted::Noted;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
+use super::reject::Reply;
 use super::trace::without_secrets;
 use super::trailers::Trailing;
 use crate::api::oauth::TokenClient;
@@ -117,6 +118,8 @@ pub(crate) struct Ticket {
     pub(crate) request_id: Arc<OnceLock<Arc<str>>>,
     /// What goes behind the bodies of an HTTP/2 stream.
     pub(crate) trailing: Option<Arc<Trailing>>,
+    /// Whether an answer of ours that is past Pingora has a body.
+    pub(crate) takes_body: bool,
     /// On HTTP/2, how long the client may be silent in the middle of an upload:
     /// there Pingora has no such bound.
     most_silence: Option<Duration>,
@@ -131,6 +134,7 @@ impl Ticket {
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
             trailing: None,
+            takes_body: true,
             most_silence: None,
         }
     }
@@ -275,6 +279,13 @@ impl RequestContext {
             (None, None, Some(_)) => 0,
             (None, None, None) => 499,
         };
+        // It is said once this is gone.
+        let last_word = match (&silent, &self.ticket) {
+            (Some(silent), Some(ticket)) if self.status.is_none() && ticket.takes_body => {
+                Reply::failed(silent, &self.request_id).body.len() as u64
+            }
+            _ => 0,
+        };
         let now = Instant::now();
         let took = self.ended.unwrap_or(now).saturating_duration_since(self.began);
         let method = self.method.as_ref().map_or("", Method::as_str);
@@ -323,7 +334,7 @@ impl RequestContext {
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             duration: took,
             bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
+            bytes_out: self.bytes_out + last_word,
         });
     }
 }

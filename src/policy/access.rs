@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use crate::domain::{NameError, Scope, ScopeSet};
+use crate::token::block;
 
 /// What the configuration says a method takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,11 @@ impl ScopeBits {
     /// True if some scope of `other` is in `self`.
     pub(crate) fn contains_any(&self, other: &ScopeBits) -> bool {
         self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
+    /// What it takes besides its own place.
+    pub(crate) fn bytes_aside(&self) -> usize {
+        if self.0.spilled() { block(self.0.capacity() * size_of::<u64>()) } else { 0 }
     }
 
     /// What is in both.

@@ -16,6 +16,7 @@ mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use access::Access;
 pub use decide::decide;

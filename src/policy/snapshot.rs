@@ -48,26 +48,23 @@ pub struct SnapshotParts {
 const REFUSED: usize = 4096;
 const REFUSED_BYTES: usize = 4 << 20;
 
-/// What a text in a set takes besides its letters.
-const PLACE_BYTES: usize = 64;
-
 /// Who a verified token speaks for, and what it may do in this snapshot.
 #[derive(Clone)]
-pub struct Principal(Arc<Inner>);
+pub struct Principal(pub(super) Arc<Inner>);
 
-struct Inner {
-    token: VerifiedToken,
+pub(super) struct Inner {
+    pub(super) token: VerifiedToken,
     /// What this was worked out from.
     standing: Arc<Standing>,
     /// What it may do now.
-    held: ScopeBits,
+    pub(super) held: ScopeBits,
     /// What its armed roles add, each until its time.
-    armed: Vec<ArmedRole>,
+    pub(super) armed: Vec<ArmedRole>,
     /// What it might do were its armed roles armed.
-    dormant: ScopeBits,
-    grant: Grant,
-    scope_text: String,
-    identity: Option<Identity>,
+    pub(super) dormant: ScopeBits,
+    pub(super) grant: Grant,
+    pub(super) scope_text: Box<str>,
+    pub(super) identity: Option<Identity>,
     no_environment: bool,
     rate: Option<Rate>,
     concurrency: Option<u32>,
@@ -250,7 +247,8 @@ impl Snapshot {
             dormant: said.and(&dormant),
             armed,
             grant,
-            scope_text,
+            // Copied: shrunk, it would keep the block that it grew into.
+            scope_text: scope_text.as_str().into(),
             identity,
             no_environment,
             token,
@@ -317,21 +315,6 @@ impl Principal {
     /// Whether it may act in all environments.
     pub(super) fn may_enter_all(&self) -> bool {
         !self.0.no_environment && self.0.grant.environments == Environments::All
-    }
-
-    /// About how many bytes it takes, without what it shares.
-    pub(super) fn bytes(&self) -> usize {
-        let Inner { token, grant, scope_text, armed, .. } = &*self.0;
-        let scopes = token.scopes().iter().chain(&grant.scopes).map(|scope| scope.as_str().len());
-        let named =
-            [token.environments(), &grant.environments].into_iter().flat_map(|these| match these {
-                Environments::All => None,
-                Environments::Only(named) => Some(named.iter().map(|id| id.as_str().len())),
-            });
-        let texts: usize = scopes.chain(named.flatten()).map(|length| length + PLACE_BYTES).sum();
-        // The scopes as text, and once more among the fields that upstreams get.
-        let told = 2 * scope_text.len() + 4 * PLACE_BYTES;
-        size_of::<Inner>() + texts + told + armed.len() * size_of::<ArmedRole>()
     }
 
     /// Its credential's own limit, else the strictest of its roles'.

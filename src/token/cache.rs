@@ -11,15 +11,28 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-/// Entries a cache has room for unless told otherwise.
+/// Entries a cache has at most, unless told otherwise.
 pub const DEFAULT_CACHE_ENTRIES: usize = 100_000;
 
-/// The most bytes that a cache holds, about. A token may be 8 KiB long, and
-/// what is found in it as much again.
+/// The most bytes that a cache takes, to within a tenth. A token may be 8 KiB long, and
+/// what is found in it some times that.
 const CACHE_BYTES: usize = 128 << 20;
 
-/// What an entry takes besides its token and what was found in it.
+/// What an entry takes besides its token and what was found in it: its slot, the half of
+/// one for a token that was pushed out and is still known by its hash, its place in the
+/// table, and the room that both have after growing by doubling.
 const ENTRY_BYTES: usize = 128;
+
+/// What a block of so many bytes takes in memory: the program's allocator has blocks of a
+/// few sizes, the multiples of 16, and from 128 on four to each doubling.
+pub(crate) fn block(bytes: usize) -> usize {
+    let step = match bytes {
+        0 => return 0,
+        1..=128 => 16,
+        _ => 1 << ((bytes - 1).ilog2() - 2),
+    };
+    bytes.checked_next_multiple_of(step).unwrap_or(usize::MAX)
+}
 
 /// What was found in a token, and what it weighs.
 #[derive(Clone)]
@@ -102,12 +115,12 @@ impl<V: Clone> TokenCache<V> {
     }
 
     /// Puts in what [`super::verify`] found in this very token, and never
-    /// anything else; `bytes` is about what that takes. The least useful entry
+    /// anything else; `bytes` is what that takes in memory. The least useful entry
     /// goes if there is no room: tokens that come once push out no others that
     /// come again and again.
     pub fn insert(&self, token: impl AsRef<[u8]>, value: V, bytes: usize) {
         let token = token.as_ref();
-        let weight = wide(token.len().saturating_add(bytes).saturating_add(ENTRY_BYTES));
+        let weight = wide(block(token.len()).saturating_add(bytes).saturating_add(ENTRY_BYTES));
         let weight = weight.max(wide(self.least));
         self.entries.insert(token.into(), Found { value, weight });
     }
@@ -227,6 +240,16 @@ mod tests {
             cache.clear();
             assert_eq!(cache.len(), 0);
         }
+    }
+
+    #[test]
+    fn a_block_is_at_most_a_quarter_more_or_16_bytes() {
+        for (bytes, takes) in
+            [(0, 0), (1, 16), (16, 16), (17, 32), (128, 128), (129, 160), (600, 640), (641, 768)]
+        {
+            assert_eq!(block(bytes), takes, "{bytes}");
+        }
+        assert_eq!(block(usize::MAX), usize::MAX);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod verifying_key;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use bearer::{Authorization, MAX_TOKEN_BYTES, UnreadToken, UnverifiedToken};
+pub(crate) use cache::block;
 pub use cache::{DEFAULT_CACHE_ENTRIES, TokenCache};
 pub use keyring::Keyring;
 pub use mint::{MintError, MintedToken, NewToken, mint};

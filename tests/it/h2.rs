@@ -114,6 +114,16 @@ async fn two_readings_are_refused_as_on_http1() {
         let answer = h2.ask(request).await.map(|answer| answer.status().as_u16());
         assert_eq!(answer.unwrap(), status, "{what}");
     }
+    let told = || h.log.lines().iter().filter(|line| line["status"] == 431).count();
+    h.logged(|_| told() == 1).await;
+    // Further above the limit the h2 crate answers by itself.
+    for method in ["GET", "POST"] {
+        let mut huge = with("http://h/any/acme/x", &[("x-huge", &"y".repeat(30_000))]);
+        *huge.method_mut() = method.parse().unwrap();
+        let answer = h2.begin(huge, method == "GET").await.0.await.unwrap();
+        assert_eq!(answer.status(), 431, "{method}");
+    }
+    h.logged(|_| told() == 3).await;
     assert_eq!(h.upstream.count(), 0);
     let fine = h2.exchange(with("http://h/any/acme/x", &[("host", "h")]), b"").await;
     assert_eq!(fine.status, 200, "the connection is as good as before");
@@ -134,6 +144,77 @@ async fn who_breaks_the_rules_of_the_connection_is_told_of_in_the_log() {
     raw.send(b"\0\0\x01\0\0\0\0\0\0x").await;
     assert!(raw.is_closed().await);
     h.logged(|line| line["reason"] == "malformed_request" && line["status"] == 400).await;
+}
+
+/// A HEADERS frame without a body to come: GET, and `fields` (RFC 7541 appendix A).
+fn get(stream: u8, fields: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, 1 + fields.len() as u8, 1, 5, 0, 0, 0, stream, 0x82];
+    frame.extend_from_slice(fields);
+    frame
+}
+
+/// What the h2 crate refuses before anybody sees a request is told all the same, and
+/// counts like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_no_requests_are_told_of_and_bounded() {
+    let h = Harness::start().await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    // A status, which is for answers; then one that is good; then nothing but bad ones.
+    raw.send(get(1, &[0x86, 0x84, 0x88])).await;
+    raw.send(get(3, &[0x86, 0x84, 0x41, 1, b'h'])).await;
+    let line = h.logged(|line| line["path"] == "/").await;
+    assert_eq!(line["reason"], "no_route", "{line}");
+    let told = || {
+        let lines = h.log.lines();
+        lines.iter().filter(|line| line["reason"] == "malformed_request").count()
+    };
+    assert_eq!(told(), 1);
+    for stream in (5..67).step_by(2) {
+        raw.send(get(stream, &[0x86, 0x84, 0x88])).await;
+    }
+    // The connection takes no more: GOAWAY, and the end.
+    assert!(raw.is_closed().await);
+    assert_eq!(told(), 32);
+    let counted = "portcullis_decisions_total{decision=\"deny\",reason=\"malformed_request\",route=\"none\"} 32";
+    assert!(h.metrics().await.contains(counted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_beyond_the_limit_are_told_of_once() {
+    let h = Harness::start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let bearer = format!("Bearer {token}");
+    let length = bearer.len() - 127;
+    let mut fields = vec![0x86, 0x41, 1, b'h', 0x04, 16];
+    fields.extend_from_slice(b"/any/acme/silent");
+    fields.extend_from_slice(&[
+        0x0f,
+        0x08,
+        0x7f,
+        0x80 | (length % 128) as u8,
+        (length / 128) as u8,
+    ]);
+    fields.extend_from_slice(bearer.as_bytes());
+    for stream in 0..110_u32 {
+        let mut frame = ((1 + fields.len()) as u32).to_be_bytes()[1..].to_vec();
+        frame.extend_from_slice(&[1, 5]);
+        frame.extend_from_slice(&(2 * stream + 1).to_be_bytes());
+        frame.push(0x82);
+        frame.extend_from_slice(&fields);
+        raw.send(frame).await;
+    }
+    h.upstream.wait_for(100).await;
+    let line = h.logged(|line| line["reason"] == "overloaded").await;
+    assert_eq!((&line["status"], &line["decision"]), (&503.into(), &"deny".into()));
+    drop(raw);
+    while !h.metrics().await.contains("portcullis_open_streams 0\n") {
+        tokio::task::yield_now().await;
+    }
+    let told = h.log.lines().into_iter().filter(|line| line["reason"] == "overloaded").count();
+    assert_eq!(told, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,8 @@ async fn a_call_is_told_of_silence() {
         send.send_data(Bytes::from_static(b"\0\0\0\0\0"), is_whole).unwrap();
         let answer = Whole::of(timeout(PATIENCE, silent).await.expect("an end").unwrap()).await;
         assert_eq!((answer.status, answer.field("grpc-status")), (200, Some("4")), "{status}");
-        h.logged(|line| line["status"] == status).await;
+        let line = h.logged(|line| line["status"] == status).await;
+        assert_eq!(line["bytes_out"], 0, "a head says it all");
     }
 }
 

@@ -104,16 +104,18 @@ async fn silence_is_answered_and_told_apart() {
         assert_eq!((answer.status, answer.body.is_empty()), (504, !body), "{method}");
         if body {
             assert_eq!(answer.json()["error"], "upstream_timeout");
-            let id = answer.field("x-request-id").unwrap();
-            h.logged(|line| line["request_id"] == id && line["status"] == 504).await;
         }
+        let id = answer.field("x-request-id").unwrap();
+        let line = h.logged(|line| line["request_id"] == id && line["status"] == 504).await;
+        assert_eq!(line["bytes_out"], answer.body.len(), "{method}");
     }
     h.logged(|line| line["reason"] == "upstream_timeout" && line["status"] == 504).await;
     let (response, mut stalled) = h2.begin(upload(&token), false).await;
     stalled.send_data(Bytes::from_static(b"a"), false).unwrap();
     let answer = Whole::of(response.await.unwrap()).await;
     assert_eq!((answer.status, &answer.json()["error"]), (408, &json!("request_timeout")));
-    h.logged(|line| line["reason"] == "client_timeout" && line["status"] == 408).await;
+    let line = h.logged(|line| line["reason"] == "client_timeout" && line["status"] == 408).await;
+    assert_eq!(line["bytes_out"], answer.body.len());
     // Its upload may stop: nobody reads it.
     let stop = std::future::poll_fn(|context| stalled.poll_reset(context)).await;
     assert_eq!(stop.unwrap(), h2::Reason::NO_ERROR);

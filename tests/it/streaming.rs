@@ -50,3 +50,34 @@ async fn an_open_stream_does_not_end_by_silence() {
     assert_eq!(h.ask("GET", "/any/acme/silent", Some(&token)).await.0, 504);
     h.upstream.wait_for_streams(1).await;
 }
+
+/// The last word is said when Pingora is gone already, and stands in the log like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_knows_what_was_said_of_silence() {
+    let h = Harness::builder().upstream("read_timeout = \"200ms\"\n").start().await;
+    let token = h.token(&["reader"]).await;
+    for (method, path, more, status) in [
+        ("GET", "silent", "", 504),
+        ("HEAD", "silent", "", 504),
+        ("POST", "upload", "Content-Length: 9\r\n", 408),
+        // Not said past Pingora, and counted like that.
+        ("GET", "slam", "", 502),
+        ("HEAD", "slam", "", 502),
+        ("HEAD", "../no-such-path", "", 400),
+    ] {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(format!(
+            "{method} /any/acme/{path} HTTP/1.1\r\nHost: h\r\n{more}Connection: close\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
+        let head = raw.head().await.unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {head}");
+        let body = raw.rest().await;
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}");
+        let id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+        let line = h.logged(|line| line["request_id"] == id).await;
+        assert_eq!((&line["method"], &line["status"]), (&method.into(), &status.into()), "{path}");
+        assert_eq!(line["bytes_out"], body.len(), "{method} {path}");
+    }
+}

@@ -29,7 +29,7 @@ pub(super) struct AuditView {
     revision: u64,
     /// When.
     at: String,
-    /// The administrator's name, `command-line`, or `gateway`.
+    /// An administrator's name, `client` and the id of one, `command-line`, or `gateway`.
     actor: String,
     /// From where: an address, `command-line`, `gateway`, or `data plane`.
     source: String,

@@ -112,22 +112,16 @@ pub(super) async fn rotate(
     admin: SuperAdmin,
     MayBeFields(mut fields): MayBeFields,
 ) -> Result<Response, ApiError> {
-    let (algorithm, after) = (fields.text("algorithm"), fields.text("activate_after"));
+    let after = fields.duration("activate_after", LONGEST).unwrap_or(ACTIVATE_AFTER);
     let mut faults = Vec::new();
-    let algorithm = algorithm.and_then(|text| {
+    let algorithm = fields.text("algorithm").and_then(|text| {
         let known = text.parse::<Algorithm>().ok();
         if known.is_none() {
             faults.push(FieldFault::new("algorithm", "must be one of EdDSA, ES256, RS256"));
         }
         known
     });
-    let after = after.map_or(Some(ACTIVATE_AFTER), |text| read_duration(&text));
-    if after.is_none() {
-        let what = "must be a time such as 90s, 10m or 12h, up to 30 days";
-        faults.push(FieldFault::new("activate_after", what));
-    }
     fields.finish(faults)?;
-    let after = after.unwrap_or(ACTIVATE_AFTER);
     let key = keys::rotate(&shared.context, admin.actor(), algorithm, after).await?;
     Ok((StatusCode::CREATED, axum::Json(KeyView::of(&key))).into_response())
 }
@@ -155,19 +149,4 @@ pub(super) async fn revoke(
     let receipt = keys::revoke(&shared.context, admin.actor(), &kid, &reason).await?;
     shared.count(Kind::Key, &receipt);
     Ok(axum::Json(receipt.into()))
-}
-
-fn read_duration(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let scale = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return None,
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: u64 = digits.parse().ok().filter(|_| plain)?;
-    let whole = Duration::from_secs(count.checked_mul(scale)?);
-    (whole <= LONGEST).then_some(whole)
 }

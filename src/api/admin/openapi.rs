@@ -5,7 +5,9 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
+use utoipa::openapi::{
+    ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
+};
 use utoipa::{Modify, OpenApi};
 
 use super::{
@@ -69,6 +71,10 @@ const ERRORS: [(&str, &str, &str, &str); 9] = [
     ),
 ];
 
+/// Calls with a body of which no field is needed, nor the body itself. It may be left out
+/// and is not `null`, which the macro can't say.
+const MAY_COME_WITHOUT_BODY: [&str; 3] = ["addSecret", "disarmRole", "rotateKey"];
+
 fn error(code: &str, text: &str, fields: bool) -> Response {
     let mut example = json!({
         "error": code, "error_description": format!("{text}."),
@@ -112,6 +118,12 @@ impl Modify for Errors {
                 };
                 let told = Extensions::builder().add("x-required-role", role).build();
                 operation.extensions = Some(told);
+                let id = operation.operation_id.as_deref().unwrap_or_default();
+                if let Some(RefOr::T(body)) = &mut operation.request_body
+                    && MAY_COME_WITHOUT_BODY.contains(&id)
+                {
+                    body.required = Some(Required::False);
+                }
                 if !path.starts_with("/v1/") {
                     continue;
                 }

@@ -7,6 +7,7 @@
 //! continuations are the business of the h2 crate.
 
 mod head;
+mod refused;
 mod sending;
 mod session;
 mod stream;
@@ -15,8 +16,7 @@ mod websocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::{Builder, Connection};
+use h2::server::Builder;
 use pingora::protocols::{self, Digest};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::refused::{Next, Watched, Watching};
 use self::stream::Stream;
 pub(super) use self::websocket::{is_of_stream, needs_http1, take_answer};
 use super::connection::{Arrival, Client};
@@ -32,7 +33,7 @@ use super::loan::lend;
 use super::proxy::Gateway;
 use super::seat::Seat;
 use super::stage::{RequestContext, Stage, Ticket};
-use crate::policy::Denial;
+use crate::policy::{Denial, Reason};
 
 /// Streams of one connection at once.
 const STREAMS: u32 = 100;
@@ -103,13 +104,13 @@ pub(crate) async fn serve(
 
 /// Tells the client that no new streams are wanted (GOAWAY). Gives how long it has once
 /// there is none left.
-fn farewell(connection: &mut Connection<protocols::Stream, Bytes>) -> Instant {
+fn farewell(connection: &mut Watched) -> Instant {
     connection.graceful_shutdown();
     Instant::now() + FAREWELL
 }
 
 /// Lets the streams, which know that it is over, say their last words.
-async fn part(connection: &mut Connection<protocols::Stream, Bytes>, streams: &mut JoinSet<()>) {
+async fn part(connection: &mut Watched, streams: &mut JoinSet<()>) {
     let said = async {
         loop {
             tokio::select! {
@@ -144,14 +145,23 @@ impl Front<'_> {
         let Front { gateway, arrival, seat, .. } = self;
         let limits = gateway.settings.load().head;
         let (mut draining, mut leave) = (self.shutdown.clone(), gateway.leave.clone());
+        let (stream, refusals) = Watching::new(stream);
         let begun = tokio::select! {
             begun = timeout(limits.header_timeout, options(&limits).handshake(stream)) => begun,
             _ = leave.wait_for(|leave| *leave) => return None,
         };
-        let Ok(Ok(mut connection)) = begun else { return None };
+        let mut connection = match begun {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                self.report_end(&error);
+                return None;
+            }
+            Err(_) => return None,
+        };
         let (over, is_over) = watch::channel(false);
         let mut streams = JoinSet::new();
         let (mut malformed, mut is_ending, mut is_told) = (0, false, false);
+        let mut is_beyond = false;
         let mut idle_until = Instant::now() + limits.idle_timeout;
         seat.rests();
         loop {
@@ -170,19 +180,35 @@ impl Front<'_> {
                     idle_until = farewell(&mut connection);
                     is_ending = true;
                 }
-                accepted = connection.accept() => {
-                    let (request, respond) = match accepted {
-                        Some(Ok(asked)) => asked,
+                next = refusals.next(&mut connection) => {
+                    let asked = match next {
+                        Next::Accepted(Some(Ok((request, respond)))) => {
+                            Stream::accept(request, respond, gateway, arrival)
+                        }
                         // It is over; what still runs has nobody to answer to.
-                        None => return Some(Over),
-                        Some(Err(error)) => {
-                            if error.is_go_away() && error.is_library() {
-                                self.report_malformed();
-                            }
+                        Next::Accepted(None) => return Some(Over),
+                        Next::Accepted(Some(Err(error))) => {
+                            self.report_end(&error);
                             return Some(Over);
                         }
+                        Next::Malformed => {
+                            self.report(Denial::malformed("the HTTP/2 stream broke its rules"));
+                            Err(true)
+                        }
+                        Next::TooLarge => {
+                            self.report(Denial::new(Reason::HeadersTooLarge));
+                            continue;
+                        }
+                        // Once: honest clients are refused some before they know the limit.
+                        Next::Beyond => {
+                            if !is_beyond {
+                                self.report(Denial::new(Reason::Overloaded));
+                            }
+                            is_beyond = true;
+                            continue;
+                        }
                     };
-                    let stream = match Stream::accept(request, respond, gateway, arrival) {
+                    let stream = match asked {
                         Ok(stream) => stream,
                         Err(is_malformed) => {
                             malformed += usize::from(is_malformed);
@@ -242,13 +268,20 @@ impl Front<'_> {
     }
 
     /// The h2 crate has closed the connection by itself: frames out of order, or too
-    /// many of a kind. It leaves no request to look at.
-    fn report_malformed(&self) {
+    /// many of a kind.
+    fn report_end(&self, error: &h2::Error) {
+        if error.is_go_away() && error.is_library() {
+            self.report(Denial::malformed("the HTTP/2 connection broke its rules"));
+        }
+    }
+
+    /// What the h2 crate refuses leaves no request to look at.
+    fn report(&self, denial: Denial) {
         let gateway = self.gateway;
         let mut ctx = RequestContext::new(Arc::clone(&gateway.reporter), gateway.context.now());
         ctx.ticket = Some(Ticket::of(&self.arrival));
         ctx.request_id = gateway.ids.next();
-        ctx.status = Some(400);
-        ctx.stage = Stage::Denied(Denial::malformed("the HTTP/2 connection broke its rules"));
+        ctx.status = Some(denial.reason.status());
+        ctx.stage = Stage::Denied(denial);
     }
 }

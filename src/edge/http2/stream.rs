@@ -92,7 +92,7 @@ impl Stream {
         ctx.status = Some(reply.status);
         ctx.stage = Stage::Denied(denial);
         let asked = Asked::of(&self.request);
-        if asked.media.is_none() && !asked.is_head {
+        if asked.takes_body() {
             ctx.bytes_out = reply.body.len() as u64;
         }
         asked.answer(&self.sending, &reply);
@@ -105,7 +105,7 @@ impl Stream {
         proxy: Arc<HttpProxy<Gateway>>,
         settings: Arc<ArcSwap<EdgeSettings>>,
         digest: Arc<Digest>,
-        ticket: Ticket,
+        mut ticket: Ticket,
         shutdown: ShutdownWatch,
         mut over: ShutdownWatch,
     ) {
@@ -113,6 +113,7 @@ impl Stream {
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
         let request_id = Arc::clone(&ticket.request_id);
         let (asked, mut alarm) = (Asked::of(&request), Alarm::default());
+        ticket.takes_body = asked.takes_body();
         let trailing = ticket.trailing.clone().unwrap_or_default();
         let session = Http2Session::new(request, upload, sending.clone(), trailing, digest);
         let session = ServerSession::new_custom(Box::new(session));
@@ -154,15 +155,11 @@ impl End {
             End::Cut(CutReason::Suspended) => Reason::Suspended,
             End::Cut(CutReason::Expired) => Reason::Expired,
             End::Cut(CutReason::Narrowed) => Reason::InsufficientScope,
-            End::Silence(turn) => return failed(&Failure::of_silence(*turn), request_id),
-            End::Broken => return failed(&Failure::BROKEN, request_id),
+            End::Silence(turn) => return Reply::failed(&Failure::of_silence(*turn), request_id),
+            End::Broken => return Reply::failed(&Failure::BROKEN, request_id),
         };
         Reply::denied(&Denial::new(reason), request_id, metadata)
     }
-}
-
-fn failed(failure: &Failure, request_id: &str) -> Reply {
-    Reply::error(failure.status, failure.error, failure.description, request_id)
 }
 
 /// What of a request decides how it is answered.
@@ -179,14 +176,18 @@ impl Asked {
         Asked { media: media.cloned(), is_head: request.method == Method::HEAD }
     }
 
+    /// Whether there is a place for one in the answer.
+    fn takes_body(&self) -> bool {
+        self.media.is_none() && !self.is_head
+    }
+
     /// Answers with all that there is to say. Whether there was anybody to hear it.
     fn answer(&self, sending: &Shared, reply: &Reply) -> bool {
         let head = match &self.media {
             Some(media) => grpc::head(reply, Some(media.clone())),
             None => reply.head(),
         };
-        let has_body = self.media.is_none() && !self.is_head;
-        let body = if has_body { reply.body.clone() } else { Bytes::new() };
+        let body = if self.takes_body() { reply.body.clone() } else { Bytes::new() };
         head.is_ok_and(|head| sending.answer(head, body).is_ok())
     }
 

@@ -12,6 +12,7 @@ mod overload;
 mod pressure;
 mod soak;
 pub(crate) mod steady;
+mod surge;
 mod wire;
 
 use std::time::Duration;

@@ -177,3 +177,39 @@ async fn openapi_describes_every_call() {
     }
     assert!(minting["422"]["content"]["application/json"]["example"]["fields"].is_array());
 }
+
+/// A body is described as needed where it is, and only there; never is it `null`.
+#[tokio::test]
+async fn a_body_that_may_be_left_out_is_described_so() {
+    let port = Port::new().await;
+    let id = port.world.credential("a").await.credential.client_id.to_string();
+    let document = port.send(request("GET", "/openapi.json", None, "")).await.json;
+    let mut left_out = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let told = &operation["requestBody"];
+            let real = path.replace("{client_id}", &id).replace("{kid}", "none");
+            let ask = |body: Body| {
+                let mut ask = request(&method.to_uppercase(), &real, Some(&port.super_admin), "");
+                *ask.body_mut() = body;
+                port.send(ask)
+            };
+            if told.is_null() {
+                continue;
+            }
+            // In one piece of no length, or in no piece at all.
+            let chunks = futures::stream::empty::<Result<Vec<u8>, std::io::Error>>();
+            for bare in [Body::empty(), Body::from_stream(chunks)] {
+                let answer = ask(bare).await;
+                let is_needed = answer.status == 400;
+                assert_eq!(told["required"], is_needed, "{method} {path}: {}", answer.text);
+            }
+            assert_eq!(ask("null".into()).await.status, 400, "{method} {path}");
+            assert!(told["content"]["application/json"]["schema"]["$ref"].is_string(), "{told}");
+            if told["required"] == false {
+                left_out.push(path.rsplit('/').next().unwrap());
+            }
+        }
+    }
+    assert_eq!(left_out, ["disarm", "secrets", "rotate"]);
+}
