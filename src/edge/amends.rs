@@ -12,8 +12,12 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// What is to be changed in one answer.
 #[derive(Debug, Default)]
 pub(super) struct Amends {
+    /// True until its head is written. What looks like one later is its body.
+    pub(super) head_is_due: bool,
     /// The date that its head is to have.
     pub(super) date: Option<HeaderValue>,
+    /// Whether its body has chunks. What looks like the last one elsewhere is its body.
+    pub(super) has_chunks: bool,
     /// The lines of its trailer section.
     pub(super) trailers: Vec<u8>,
 }
@@ -21,60 +25,113 @@ pub(super) struct Amends {
 impl Amends {
     /// What is written in place of a piece that is written by itself, if anything.
     pub(super) fn amended(&mut self, piece: &[u8]) -> Option<Bytes> {
-        if piece == LAST_CHUNK && !self.trailers.is_empty() {
+        if self.head_is_due {
+            if piece.starts_with(b"HTTP/1.1 1") {
+                return None;
+            }
+            self.head_is_due = false;
+            self.has_chunks = has_chunks(piece);
+            return dated(piece, &self.date.take()?);
+        }
+        if self.has_chunks && piece == LAST_CHUNK && !self.trailers.is_empty() {
             let trailers = std::mem::take(&mut self.trailers);
             return Some([b"0\r\n", &*trailers, b"\r\n"].concat().into());
-        }
-        if self.date.is_some() && piece.starts_with(b"HTTP/1.") {
-            return dated(piece, &self.date.take()?);
         }
         None
     }
 }
 
+/// The lines of a head, each with the place where it begins; not the first one.
+fn lines(head: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let ends = memchr::memchr_iter(b'\n', head);
+    ends.map_while(|end| {
+        let line = head.get(end + 1..)?;
+        let line = line.get(..memchr::memchr(b'\r', line)?)?;
+        (!line.is_empty()).then_some((end + 1, line))
+    })
+}
+
+/// What follows a name and its colon, if a line has it.
+fn value<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (said, value) = line.split_at_checked(name.len())?;
+    value.strip_prefix(b":").filter(|_| said.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn has_chunks(head: &[u8]) -> bool {
+    let mut codings = lines(head).filter_map(|(_, line)| value(line, "transfer-encoding"));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// The head with another date.
 fn dated(head: &[u8], date: &HeaderValue) -> Option<Bytes> {
-    let mut line_at = 0;
-    loop {
-        line_at += memchr::memchr(b'\n', head.get(line_at..)?)? + 1;
-        let line = head.get(line_at..)?;
-        if let Some(name) = line.get(..5).filter(|name| name.eq_ignore_ascii_case(b"date:")) {
-            let end = line_at + memchr::memchr(b'\r', line)?;
-            let (before, after) = (head.get(..line_at)?, head.get(end..)?);
-            return Some([before, name, b" ", date.as_bytes(), after].concat().into());
-        }
-    }
+    let (begin, old) = lines(head).find_map(|(at, line)| {
+        let old = value(line, "date")?;
+        Some((at + line.len() - old.len(), old))
+    })?;
+    let (before, after) = (head.get(..begin)?, head.get(begin + old.len()..)?);
+    Some([before, b" ", date.as_bytes(), after].concat().into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_head_gets_its_date_once() {
-        let date = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
-        let mut amends = Amends { date: Some(date), ..Amends::default() };
-        assert_eq!(amends.amended(b"1\r\n"), None);
-        let head = b"HTTP/1.1 200 OK\r\nX-Date: 1\r\ndate: now\r\nConnection: close\r\n\r\n";
-        let wanted = b"HTTP/1.1 200 OK\r\nX-Date: 1\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
-            Connection: close\r\n\r\n";
-        assert_eq!(amends.amended(head).as_deref(), Some(&wanted[..]));
-        assert_eq!(amends.amended(head), None);
+    const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+    fn due(trailers: &str) -> Amends {
+        let date = Some(HeaderValue::from_static(DATE));
+        let trailers = trailers.as_bytes().to_vec();
+        Amends { head_is_due: true, date, trailers, ..Amends::default() }
+    }
+
+    fn head(fields: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\n{fields}\r\n")
     }
 
     #[test]
-    fn a_head_without_a_date_stays_as_it_is() {
-        let mut amends = Amends { date: Some(HeaderValue::from_static("x")), ..Amends::default() };
-        assert_eq!(amends.amended(b"HTTP/1.1 200 OK\r\nX: date: 1\r\n\r\n"), None);
+    fn a_head_gets_its_date_and_nothing_else_does() {
+        let mut amends = due("");
+        let early = b"HTTP/1.1 103 Early Hints\r\nDate: now\r\n\r\n";
+        assert_eq!(amends.amended(early), None);
+        let text = head("X-Date: 1\r\ndate: now\r\nConnection: close\r\n");
+        let wanted = head(&format!("X-Date: 1\r\ndate: {DATE}\r\nConnection: close\r\n"));
+        assert_eq!(amends.amended(text.as_bytes()).unwrap(), wanted);
+        assert_eq!(amends.amended(text.as_bytes()), None, "that is the body");
+        let mut amends = due("");
+        let text = head("X: date: 1\r\n") + "Date: 1\r\n\r\n";
+        assert_eq!(amends.amended(text.as_bytes()), None, "it has none");
+        let mut amends = due("");
+        assert_eq!(amends.amended(b"x"), None);
+        assert_eq!(amends.amended(head("Date: now\r\n").as_bytes()), None, "that is the body");
     }
 
     #[test]
-    fn trailers_stand_before_the_end_of_the_chunks() {
-        let mut amends = Amends { trailers: b"X-Sum: 1\r\n".to_vec(), ..Amends::default() };
-        for piece in [&b"0\r\n"[..], b"\r\n", b"00\r\n\r\n", b"a\r\n0\r\n\r\n"] {
-            assert_eq!(amends.amended(piece), None, "{piece:?}");
+    fn trailers_stand_before_the_end_of_chunks() {
+        let chunked = head("transfer-encoding: Chunked\r\n");
+        for begun in [true, false] {
+            let mut amends = due("X-Sum: 1\r\n");
+            if begun {
+                amends = Amends { head_is_due: false, has_chunks: true, ..amends };
+            } else {
+                assert_eq!(amends.amended(chunked.as_bytes()), None);
+            }
+            for piece in [&b"0\r\n"[..], b"\r\n", b"00\r\n\r\n", b"a\r\n0\r\n\r\n"] {
+                assert_eq!(amends.amended(piece), None, "{piece:?}");
+            }
+            let last = amends.amended(LAST_CHUNK);
+            assert_eq!(last.as_deref(), Some(&b"0\r\nX-Sum: 1\r\n\r\n"[..]));
+            assert_eq!(amends.amended(LAST_CHUNK), None);
         }
-        assert_eq!(amends.amended(LAST_CHUNK).as_deref(), Some(&b"0\r\nX-Sum: 1\r\n\r\n"[..]));
-        assert_eq!(amends.amended(LAST_CHUNK), None);
+    }
+
+    #[test]
+    fn a_body_without_chunks_stays_as_it_is() {
+        for fields in ["Content-Length: 5\r\n", "", "X: transfer-encoding: chunked\r\n"] {
+            let mut amends = due("X-Sum: 1\r\n");
+            amends.amended(head(fields).as_bytes());
+            // What the body says of itself counts for nothing.
+            assert_eq!(amends.amended(head("Transfer-Encoding: chunked\r\n").as_bytes()), None);
+            assert_eq!(amends.amended(LAST_CHUNK), None, "{fields}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::header::DATE;
+use http::header::{DATE, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -103,8 +103,8 @@ pub(crate) fn breaks_off(session: &Session) {
     }
 }
 
-/// To be called with each answer before it is written: Pingora would put a date of its own
-/// in place of the upstream's.
+/// To be called with each final answer before it is written: Pingora would put a date of its
+/// own in place of the upstream's.
 pub(crate) fn is_dated(session: &Session, answer: &ResponseHeader) {
     if let Some(date) = answer.headers.get(DATE).filter(|date| **date != get_cached_date())
         && let Some(Loan { wire: Some(wire), .. }) = of(session)
@@ -123,7 +123,16 @@ pub(crate) fn ends_with(session: &Session, trailing: &Trailing) {
 /// To be called once all of an answer has come, and this behind it.
 pub(crate) fn trails(session: &Session, trailers: Trailers) {
     if let (false, Some(Loan { wire: Some(wire), .. })) = (trailers.is_empty(), of(session)) {
-        wire.ends_with(trailers.to_lines());
+        let written = session.response_written().filter(|head| !head.status.is_informational());
+        let has_chunks = written.map(|head| head.headers.contains_key(TRANSFER_ENCODING));
+        wire.ends_with(trailers.to_lines(), has_chunks);
+    }
+}
+
+/// To be called where another answer is written than was to be.
+pub(crate) fn is_replaced(session: &Session) {
+    if let Some(Loan { wire: Some(wire), .. }) = of(session) {
+        wire.is_replaced();
     }
 }
 
@@ -149,14 +158,10 @@ impl Drop for Loan {
 impl Loan {
     /// Lent for one request: its head was read, and `beyond` it what may be its body.
     pub(crate) fn for_request(mut self: Box<Self>, beyond: BytesMut, extent: Extent) -> Stream {
-        if let Some(wire) = &mut self.wire {
-            wire.begins_anew();
-            if !beyond.is_empty() {
-                wire.put_back(&beyond);
-            }
+        if let (Some(wire), false) = (&mut self.wire, beyond.is_empty()) {
+            wire.put_back(&beyond);
         }
         self.extent = Some(extent);
-        self.trailers = Vec::new();
         self
     }
 
@@ -164,6 +169,10 @@ impl Loan {
     /// out of step does not go on.
     pub(crate) fn after_request(stream: Stream) -> Option<Box<Loan>> {
         let mut loan = stream.into_any().downcast::<Loan>().ok()?;
+        if let Some(wire) = &loan.wire {
+            wire.is_replaced();
+        }
+        loan.trailers = Vec::new();
         loan.extent.take().is_some_and(|extent| extent.is_over()).then_some(loan)
     }
 

@@ -297,7 +297,7 @@ impl ProxyHttp for Gateway {
         }
         if http2::is_of_stream(session) {
             http2::take_answer(session.req_header(), response)?;
-        } else {
+        } else if status >= 200 {
             loan::is_dated(session, response);
         }
         if status == 101 {
@@ -367,10 +367,10 @@ impl ProxyHttp for Gateway {
             loan::breaks_off(session);
         }
         if session.response_written().is_none() && failure.status != 0 {
-            let reply = reply_to(&failure, ctx);
+            loan::is_replaced(session);
             // The exchange ended out of step; the connection can't go on.
             session.set_keepalive(None);
-            let _ = send(reply, session, ctx).await;
+            let _ = send(reply_to(&failure, ctx), session, ctx).await;
         }
         FailToProxy { error_code: failure.status, can_reuse_downstream: false }
     }

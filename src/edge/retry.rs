@@ -49,16 +49,17 @@ impl Way {
         if is_whole && asks_for_tunnel(session) {
             return Way::Upgrade;
         }
+        let of_stream = ticket.and_then(|ticket| ticket.trailing.as_ref());
         // Chunks, here or there, are what trailers need. Once more is as before.
         let may_trail = noted.chunked
             || (!is_whole && !noted.length)
+            || of_stream.is_some_and(|trailing| trailing.has_request())
             || passage.trailing.is_some()
             || (noted.te && wants_trailers(session.req_header()));
         if !may_trail {
             return Way::Usual;
         }
-        let trailing = ticket.and_then(|ticket| ticket.trailing.as_ref());
-        let trailing = trailing.or(passage.trailing.as_ref());
+        let trailing = of_stream.or(passage.trailing.as_ref());
         Way::Trail(Trail {
             transport: Arc::clone(transport),
             trailing: trailing.map(Arc::clone).unwrap_or_default(),

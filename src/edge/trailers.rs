@@ -8,6 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, TRAILER};
 use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 
+use super::grammar::is_tchar;
 use super::headers::{is_framing, is_hop_by_hop, is_ours, plain, tells_origin, undoes};
 
 /// The fields behind a body: their names as they were spelled, and their values.
@@ -45,7 +46,7 @@ impl Trailers {
 
     /// Those that a client may get.
     pub(crate) fn downward(mut self) -> Self {
-        self.0.retain(|(name, _)| may_go_down(&name.to_ascii_lowercase()));
+        self.0.retain(|(name, _)| may_go_down(name));
         self
     }
 
@@ -91,6 +92,7 @@ fn may_go_up(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let plain = plain(&name);
     let is_refused = name.is_empty()
+        || !name.bytes().all(is_tchar)
         || is_ours(&name)
         || is_framing(&plain)
         || is_hop_by_hop(&plain)
@@ -118,20 +120,20 @@ const NOT_UP: [&str; 14] = [
     "x-request-id",
 ];
 
-/// Whether a field in lower case may follow an answer: not that of the framing, or of the
-/// connection.
-pub(crate) fn may_go_down(name: &[u8]) -> bool {
+/// Whether a field may follow an answer: not one of the framing, or of the connection.
+fn may_go_down(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     !matches!(
-        name,
-        b"connection"
-            | b"content-length"
-            | b"host"
-            | b"keep-alive"
-            | b"proxy-connection"
-            | b"te"
-            | b"trailer"
-            | b"transfer-encoding"
-            | b"upgrade"
+        plain(&name).as_str(),
+        "connection"
+            | "content-length"
+            | "host"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
     )
 }
 
@@ -158,6 +160,11 @@ impl Trailing {
     /// All of the request has come, and this behind it.
     pub(super) fn request_ends(&self, trailers: Trailers) {
         *self.request.lock() = trailers.upward();
+    }
+
+    /// Whether anything came behind the request.
+    pub(super) fn has_request(&self) -> bool {
+        !self.request.lock().is_empty()
     }
 
     /// What is to be written behind the request; there may be another time.
@@ -237,12 +244,13 @@ mod tests {
             assert_eq!(announced(&announcing).unwrap(), "X-Sum, Digest", "{name}");
             assert!(announced(&request(&[("Trailer", name)])).is_none(), "{name}");
         }
+        assert_eq!(announced(&request(&[("Trailer", "a b, , X-Sum;q=1, c")])).unwrap(), "c");
     }
 
     #[test]
     fn an_answers_framing_is_not_undone_behind_it() {
         let lines = b"Content-Length: 3\r\nGrpc-Status: 0\r\nTRANSFER-ENCODING: chunked\r\n\
-            Set-Cookie: a=b\r\n";
+            Transfer_Encoding: chunked\r\nSet-Cookie: a=b\r\n";
         let left = Trailers::read(lines).downward();
         assert_eq!(left.to_lines(), b"Grpc-Status: 0\r\nSet-Cookie: a=b\r\n");
     }

@@ -178,17 +178,26 @@ impl Wire {
 
     /// The date of the answer whose head is written next.
     pub(crate) fn is_dated(&self, date: HeaderValue) {
-        self.amends.lock().get_or_insert_default().date = Some(date);
+        let mut amends = self.amends.lock();
+        let amends = amends.get_or_insert_default();
+        (amends.head_is_due, amends.date) = (true, Some(date));
     }
 
-    /// What stands behind the answer that is being written, as lines, if it has chunks.
-    pub(crate) fn ends_with(&self, trailers: Vec<u8>) {
-        self.amends.lock().get_or_insert_default().trailers = trailers;
+    /// What stands behind the answer that is being written, as lines, if it has chunks: that
+    /// is known if its head was written already.
+    pub(crate) fn ends_with(&self, trailers: Vec<u8>, has_chunks: Option<bool>) {
+        let mut amends = self.amends.lock();
+        let amends = amends.get_or_insert_default();
+        match has_chunks {
+            Some(has_chunks) => amends.has_chunks = has_chunks,
+            None => amends.head_is_due = true,
+        }
+        amends.trailers = trailers;
     }
 
-    /// Another answer is written next.
-    pub(crate) fn begins_anew(&mut self) {
-        *self.amends.get_mut() = None;
+    /// Another answer is written than was to be.
+    pub(crate) fn is_replaced(&self) {
+        *self.amends.lock() = None;
     }
 
     /// Ends the connection with a WebSocket close frame where one fits; else as
@@ -296,7 +305,9 @@ impl AsyncWrite for Wire {
             && let Some(amended) = amends.amended(piece)
         {
             outgoing.hold(&amended);
-            return Poll::Ready(Ok(piece.len()));
+            let written = Poll::Ready(Ok(piece.len()));
+            self.wrote(&written, bufs);
+            return written;
         }
         let before = outgoing.len();
         let written = match line {

@@ -78,6 +78,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let answer = match path.rsplit('/').next().unwrap() {
             "none" => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             "head" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "hinted" => {
+                "HTTP/1.1 103 Early Hints\r\nDate: Fri, 02 Jan 1970 00:00:00 GMT\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
+            }
+            "socket" => {
+                "HTTP/1.1 101 Switching Protocols\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+                 Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            }
             "old" => {
                 "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
             }
@@ -321,4 +330,84 @@ async fn an_answer_keeps_its_date_and_gets_one_where_it_has_none() {
         assert!(answer.field("date").unwrap().contains(wanted), "{}", answer.head);
         assert_eq!(path == "old", answer.field("date").unwrap().contains("1970"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interim_answer_keeps_its_date_too() {
+    let teller = Teller::start(None).await;
+    let h = Harness::builder().routes(with(teller.address, "")).start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(format!(
+        "GET /t/acme/hinted HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ))
+    .await;
+    for (status, date) in [(103, "Fri, 02 Jan 1970"), (200, "Thu, 01 Jan 1970")] {
+        let head = raw.head().await.unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(date), "{head}");
+    }
+}
+
+/// Whatever the date of the 101, the last word finds its place between two frames.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_with_a_date_of_its_own_is_told_why_it_ends() {
+    let teller = Teller::start(None).await;
+    let mut h = Harness::builder().routes(with(teller.address, "")).start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(format!(
+        "GET /t/acme/socket HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ))
+    .await;
+    let head = raw.head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    h.stop().await;
+    let rest = raw.rest().await;
+    assert_eq!(rest.get(..4).map(|frame| (frame[0], frame[2], frame[3])), Some((0x88, 3, 0xe9)));
+}
+
+/// What has a length has no chunks: bytes that look like the last one stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_what_has_a_length_change_no_byte_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let answer = http::Response::builder().header("content-length", "5");
+                    let mut send = respond.send_response(answer.body(()).unwrap(), false).unwrap();
+                    send.send_data(Bytes::from_static(b"0\r\n\r\n"), false).unwrap();
+                    let mut trailers = HeaderMap::new();
+                    trailers.insert("x-sum", "1".parse().unwrap());
+                    send.send_trailers(trailers).unwrap();
+                }
+            });
+        }
+    });
+    let h = Harness::builder().routes(with(address, "protocol = \"h2c\"")).start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    for _ in 0..3 {
+        raw.send(format!(
+            "GET /t/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"0\r\n\r\n"[..]), "{}", answer.head);
+    }
+    // To HTTP/1.0 the end of the connection is the end.
+    let teller = Teller::start(None).await;
+    let h = Harness::builder().routes(with(teller.address, "")).start().await;
+    let token = h.token(&["reader"]).await;
+    let mut raw = Raw::connect(h.data()).await;
+    raw.send(format!(
+        "GET /t/acme/x HTTP/1.0\r\nHost: h\r\nAuthorization: Bearer {token}\r\nTE: trailers\r\n\r\n"
+    ))
+    .await;
+    assert!(raw.head().await.unwrap().contains(" 200 "));
+    assert_eq!(raw.rest().await, b"abc0\r\n\r\n");
 }

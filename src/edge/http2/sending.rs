@@ -20,7 +20,7 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType};
 
 use crate::edge::grpc;
-use crate::edge::trailers::{Trailers, may_go_down};
+use crate::edge::trailers::Trailers;
 use crate::edge::tunnel::Tunnel;
 
 /// Interim answers (1xx) that are passed on for one request. Nothing in HTTP/2 makes
@@ -145,11 +145,8 @@ impl Shared {
     }
 
     /// Sends what follows the data, and ends the stream.
-    pub(super) fn trailers(&self, mut trailers: HeaderMap) -> Result<(), Unsent> {
-        let kept = |name: &HeaderName| may_go_down(name.as_str().as_bytes());
-        if !trailers.keys().all(kept) {
-            trailers = Trailers::of(&trailers).downward().to_map();
-        }
+    pub(super) fn trailers(&self, trailers: HeaderMap) -> Result<(), Unsent> {
+        let trailers = Trailers::of(&trailers).downward().to_map();
         let mut sending = self.0.lock();
         sending.body()?.send_trailers(trailers)?;
         sending.progress = Progress::Whole;

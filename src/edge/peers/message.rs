@@ -102,7 +102,9 @@ pub(super) fn after_request(head: &[u8]) -> Course {
     let mut fields = [EMPTY_HEADER; MOST_FIELDS];
     let mut request = Request::new(&mut fields);
     match request.parse(head) {
-        Ok(Status::Complete(_)) => framed(request.headers).unwrap_or(Course::Over),
+        Ok(Status::Complete(end)) if end == head.len() => {
+            framed(request.headers).unwrap_or(Course::Over)
+        }
         _ => Course::Lost,
     }
 }
@@ -111,9 +113,14 @@ pub(super) fn after_request(head: &[u8]) -> Course {
 pub(super) fn after_answer(head: &[u8], to_head: bool) -> (Course, bool) {
     let mut fields = [EMPTY_HEADER; MOST_FIELDS];
     let mut answer = Response::new(&mut fields);
-    let (Ok(Status::Complete(_)), Some(code)) = (answer.parse(head), answer.code) else {
+    let (Ok(Status::Complete(end)), Some(code)) = (answer.parse(head), answer.code) else {
         return (Course::Lost, false);
     };
+    if end < head.len() {
+        // Pingora takes empty lines of a bare LF, too: what was taken for more of the head is
+        // the body to it.
+        return (Course::Lost, false);
+    }
     let says_close = words(answer.headers, CONNECTION.as_str()).any(|word| is(word, "close"));
     let lasts = answer.version == Some(1) && !says_close;
     let course = match code {
@@ -223,6 +230,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
             "HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
             "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\r\nabc\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\n9\r\nabc\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\n\r\nabc\r\n\r\nde",
         ] {
             assert_eq!(answer(text, 0, false).0, Course::Lost, "{text:?}");
         }

@@ -5,7 +5,7 @@
 //! the request are written where its chunks end, those behind the answer are kept. It also
 //! knows when both are over, and lets the next one have the connection.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,7 +24,12 @@ use super::POOL_IDLE;
 use super::message::{Course, after_answer, after_request};
 use crate::edge::trailers::{Trailers, Trailing};
 
-/// Connects for one exchange.
+/// So many pieces up to this long, in bytes, are written together.
+const MOST_PIECES: usize = 4;
+const GATHERED: usize = 4096;
+
+/// Connects for one exchange. What it makes has no number of the system's, as Pingora sees
+/// it: its own pool, to which it comes back closed, is of no use to it.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) transport: Arc<TransportConnector>,
@@ -59,6 +64,7 @@ impl L4Connect for Connector {
             section: Vec::new(),
             waiting: Bytes::new(),
             is_said: false,
+            is_flushed: true,
             is_lasting: true,
         };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
@@ -78,6 +84,8 @@ struct Socket {
     waiting: Bytes,
     /// True once their turn has come.
     is_said: bool,
+    /// False while TLS may hold something back.
+    is_flushed: bool,
     /// False where something says that the connection ends.
     is_lasting: bool,
 }
@@ -117,8 +125,9 @@ impl Socket {
     /// The next one may have the connection, once nothing more is to come of this one.
     /// Pingora, which asks whether its socket may be used again, then finds it closed.
     fn give_back(&mut self) {
-        let is_over = self.request.is_over() && self.answer.is_over() && self.waiting.is_empty();
-        if is_over
+        if self.request.is_over()
+            && self.answer.is_over()
+            && self.is_flushed
             && self.is_lasting
             && let Some(stream) = self.stream.take()
         {
@@ -160,18 +169,42 @@ impl AsyncWrite for Socket {
             self.waiting = self.connector.trailing.of_request().to_lines().into();
             count = buf.len();
         }
+        self.is_flushed = false;
         ready!(self.poll_say(cx))?;
         let count = ready!(self.stream()?.poll_write(cx, buf.get(..count).unwrap_or_default()))?;
         let written = buf.get(..count).unwrap_or_default();
         // Of the fields behind it Pingora has said none.
         self.request.take(written, &mut Vec::new(), after_request);
-        self.give_back();
         Poll::Ready(Ok(count))
     }
 
+    /// A chunk is three pieces, and one write.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let is_short = bufs.iter().all(|buf| buf.len() <= GATHERED);
+        if is_short && bufs.len() <= MOST_PIECES {
+            let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+            return self.poll_write(cx, &bytes);
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.poll_write(cx, first.map_or(&[][..], |buf| &**buf))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Pingora flushes once all of the request is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_say(cx))?;
-        self.stream.as_mut().map_or(Poll::Ready(Ok(())), |stream| Pin::new(stream).poll_flush(cx))
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.is_flushed = true;
+        self.give_back();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
