@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::Harness;
 use crate::raw::Raw;
@@ -367,7 +369,7 @@ async fn half_a_preface_is_closed_by_the_deadline() {
 async fn a_preface_may_come_in_pieces() {
     let h = Harness::start().await;
     let (client, server) = tokio::io::duplex(1 << 16);
-    let mut tcp = tokio::net::TcpStream::connect(h.data()).await.unwrap();
+    let mut tcp = TcpStream::connect(h.data()).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     // Byte by byte, the preface and what follows.
     tokio::spawn(async move {
@@ -376,7 +378,6 @@ async fn a_preface_may_come_in_pieces() {
         let up = async {
             let mut byte = [0];
             loop {
-                use tokio::io::{AsyncReadExt, AsyncWriteExt};
                 from_client.read_exact(&mut byte).await?;
                 to_gateway.write_all(&byte).await?;
             }

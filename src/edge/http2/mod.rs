@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::refused::{Next, Watched, Watching};
+use self::refused::{Refused, Watched, Watching};
 use self::stream::Stream;
 pub(super) use self::websocket::{is_of_stream, needs_http1, take_answer};
 use super::connection::{Arrival, Client};
@@ -182,30 +182,25 @@ impl Front<'_> {
                 }
                 next = refusals.next(&mut connection) => {
                     let asked = match next {
-                        Next::Accepted(Some(Ok((request, respond)))) => {
+                        Ok(Some(Ok((request, respond)))) => {
                             Stream::accept(request, respond, gateway, arrival)
                         }
-                        // It is over; what still runs has nobody to answer to.
-                        Next::Accepted(None) => return Some(Over),
-                        Next::Accepted(Some(Err(error))) => {
-                            self.report_end(&error);
-                            return Some(Over);
-                        }
-                        Next::Malformed => {
-                            self.report(Denial::malformed("the HTTP/2 stream broke its rules"));
+                        Err(refused) => {
+                            self.report_refused(&refused, &mut is_beyond);
+                            if !matches!(refused, Refused::Malformed) {
+                                continue;
+                            }
                             Err(true)
                         }
-                        Next::TooLarge => {
-                            self.report(Denial::new(Reason::HeadersTooLarge));
-                            continue;
-                        }
-                        // Once: honest clients are refused some before they know the limit.
-                        Next::Beyond => {
-                            if !is_beyond {
-                                self.report(Denial::new(Reason::Overloaded));
+                        // It is over; what still runs has nobody to answer to.
+                        Ok(ended) => {
+                            while let Some(refused) = refusals.take() {
+                                self.report_refused(&refused, &mut is_beyond);
                             }
-                            is_beyond = true;
-                            continue;
+                            if let Some(Err(error)) = ended {
+                                self.report_end(&error);
+                            }
+                            return Some(Over);
                         }
                     };
                     let stream = match asked {
@@ -272,6 +267,22 @@ impl Front<'_> {
     fn report_end(&self, error: &h2::Error) {
         if error.is_go_away() && error.is_library() {
             self.report(Denial::malformed("the HTTP/2 connection broke its rules"));
+        }
+    }
+
+    /// Streams beyond those that there may be are told of once: honest clients are refused
+    /// some before they know the limit.
+    fn report_refused(&self, refused: &Refused, is_beyond: &mut bool) {
+        match refused {
+            Refused::Malformed => {
+                self.report(Denial::malformed("the HTTP/2 stream broke its rules"));
+            }
+            Refused::TooLarge => self.report(Denial::new(Reason::HeadersTooLarge)),
+            Refused::Beyond if !*is_beyond => {
+                *is_beyond = true;
+                self.report(Denial::new(Reason::Overloaded));
+            }
+            Refused::Beyond => {}
         }
     }
 

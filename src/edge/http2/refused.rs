@@ -4,7 +4,7 @@
 //! told where they are served.
 
 use std::future::poll_fn;
-use std::io::{IoSlice, Result};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,15 +22,16 @@ pub(super) type Watched = Connection<Watching<protocols::Stream>, Bytes>;
 /// A request, and where its answer goes.
 type Asked = (http::Request<RecvStream>, SendResponse<Bytes>);
 
-/// What comes next on a connection.
-pub(super) enum Next {
-    /// As the h2 crate gives it.
-    Accepted(Option<std::result::Result<Asked, h2::Error>>),
-    /// A stream that it refused, since it breaks the rules.
+/// What the h2 crate gives, as it gives it.
+type Accepted = Option<Result<Asked, h2::Error>>;
+
+/// A stream of which it gives nothing.
+pub(super) enum Refused {
+    /// Reset, since it breaks the rules.
     Malformed,
-    /// One that it answered, since its head is far too large.
+    /// Answered, since its head is far too large.
     TooLarge,
-    /// One or more that it refused, since there are as many as there may be.
+    /// One or more, reset since there are as many as there may be.
     Beyond,
 }
 
@@ -46,10 +47,10 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Waits for what comes next.
-    pub(super) async fn next(&self, connection: &mut Watched) -> Next {
+    pub(super) async fn next(&self, connection: &mut Watched) -> Result<Accepted, Refused> {
         poll_fn(|cx| {
             if let Some(refused) = self.take() {
-                return Poll::Ready(refused);
+                return Poll::Ready(Err(refused));
             }
             match connection.poll_accept(cx) {
                 Poll::Ready(accepted) => {
@@ -57,24 +58,28 @@ impl Refusals {
                         let id = request.body().stream_id().as_u32();
                         self.known.fetch_max(id, Ordering::Relaxed);
                     }
-                    Poll::Ready(Next::Accepted(accepted))
+                    Poll::Ready(Ok(accepted))
                 }
                 // Whoever is refused last is told of just now.
-                Poll::Pending => self.take().map_or(Poll::Pending, Poll::Ready),
+                Poll::Pending => {
+                    self.take().map_or(Poll::Pending, |refused| Poll::Ready(Err(refused)))
+                }
             }
         })
         .await
     }
 
-    fn take(&self) -> Option<Next> {
-        for (count, next) in [(&self.malformed, Next::Malformed), (&self.too_large, Next::TooLarge)]
+    /// One that was not told yet.
+    pub(super) fn take(&self) -> Option<Refused> {
+        for (count, refused) in
+            [(&self.malformed, Refused::Malformed), (&self.too_large, Refused::TooLarge)]
         {
             if count.load(Ordering::Relaxed) > 0 {
                 count.fetch_sub(1, Ordering::Relaxed);
-                return Some(next);
+                return Some(refused);
             }
         }
-        (self.beyond.swap(0, Ordering::Relaxed) > 0).then_some(Next::Beyond)
+        (self.beyond.swap(0, Ordering::Relaxed) > 0).then_some(Refused::Beyond)
     }
 
     /// A stream was answered, or reset with that code.
@@ -115,13 +120,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watching<T> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watching<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
@@ -129,7 +138,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watching<T> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
+    ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, pieces))?;
         let mut left = written;
@@ -145,11 +154,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watching<T> {
         self.inner.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
@@ -246,9 +255,9 @@ mod tests {
         refusals.saw(11, Some(Reason::REFUSED_STREAM));
         refusals.saw(13, None);
         refusals.saw(13, Some(Reason::PROTOCOL_ERROR));
-        assert!(matches!(refusals.take(), Some(Next::Malformed)));
-        assert!(matches!(refusals.take(), Some(Next::TooLarge)));
-        assert!(matches!(refusals.take(), Some(Next::Beyond)));
+        assert!(matches!(refusals.take(), Some(Refused::Malformed)));
+        assert!(matches!(refusals.take(), Some(Refused::TooLarge)));
+        assert!(matches!(refusals.take(), Some(Refused::Beyond)));
         assert!(refusals.take().is_none());
     }
 }

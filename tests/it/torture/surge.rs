@@ -261,8 +261,9 @@ async fn at_twice_its_capacity_it_refuses_early_and_comes_back() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), back).await.expect("all gauges are back");
-    let rested =
-        async { while honest.clone().ask(1, 0.0, at_once, brief / 30).await.refused.len() > 0 {} };
+    let rested = async {
+        while !honest.clone().ask(1, 0.0, at_once, brief / 30).await.refused.is_empty() {}
+    };
     tokio::time::timeout(Duration::from_secs(30), rested).await.expect("nobody is refused");
     let after = beside(honest.ask(HONEST, 200.0, at_once, brief)).await.unwrap();
     println!("after:  {}", after.words());
