@@ -101,6 +101,8 @@
 //!
 //! The start goes the same way: open, compare with digest and witness and load all of
 //! it into `Memory` in the same pass, listen, then be ready. Less than all is nothing.
+//! A thread beside it puts packed revocations into the set (`service::loading`), which
+//! says of most tokens at one look that they are not in it (`revocation::filter`).
 //! Beside it all, old revocations are packed by the hour in which they may go, 128 to
 //! a value, by commits like any other. Minting a
 //! token writes nothing, and the data plane never calls the store.
@@ -120,7 +122,8 @@
 //!    and match. `clippy.toml` bans `jsonwebtoken::decode`; `token::tests::forgeries`.
 //! 6. Time is an argument. `clippy.toml` bans the wall clock; `ManualClock` in tests.
 //! 7. Revocation is asked after any cache, and the cache holds whole tokens.
-//!    `no_request_that_starts_after_the_receipt_succeeds`.
+//!    `no_request_that_starts_after_the_receipt_succeeds`; what stands before the exact
+//!    set hides nothing: `what_has_a_receipt_is_found_while_all_else_moves`.
 //! 8. Acknowledged means durable, then applied. `store::conformance`, the power cuts
 //!    in `store::sled::tests`, `a_receipt_outlives_kill_9`.
 //!    What was forgotten as over stays so: sweeping records up to when, in its commit,

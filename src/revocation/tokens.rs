@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::filter::{Filter, PARTS, part_of};
 
@@ -101,7 +101,7 @@ impl TokenSet {
         }
         *noted += 1;
         if *noted > self.filter.room(part_of(hash)) {
-            self.fill_filter(part_of(hash), part, &mut noted);
+            self.fill_filter(part_of(hash), part, noted);
         } else {
             self.filter.note(hash);
         }
@@ -109,11 +109,19 @@ impl TokenSet {
         None
     }
 
+    /// Whoever has the guard can be sure that no id comes meanwhile.
     #[cold]
-    fn fill_filter(&self, number: usize, part: &Part, noted: &mut usize) {
+    fn fill_filter(&self, number: usize, part: &Part, mut noted: MutexGuard<'_, usize>) {
         *noted = part.map.len();
         let hashes = part.map.iter().map(|row| self.hasher.hash_one(row.key()));
         self.filter.fill(number, *noted, hashes);
+    }
+
+    /// As when it grows or shrinks.
+    #[cfg(test)]
+    pub(super) fn refill(&self, number: usize) {
+        let part = self.parts.get(number).unwrap();
+        self.fill_filter(number, part, part.noted.lock());
     }
 
     /// Lets an id go that is kept until `end` at most. True if it went.
@@ -140,9 +148,9 @@ impl TokenSet {
             if part.map.len() < part.map.capacity() / 4 {
                 part.map.shrink_to_fit();
             }
-            let mut noted = part.noted.lock();
+            let noted = part.noted.lock();
             if part.map.len() < *noted / 2 {
-                self.fill_filter(from, part, &mut noted);
+                self.fill_filter(from, part, noted);
             }
         }
         (found, Some(from + 1).filter(|next| *next < PARTS))

@@ -42,8 +42,9 @@ pub use error::OpenError;
 pub struct SledOptions {
     /// The folder; made if it isn't there. It must be on a local filesystem.
     pub path: PathBuf,
-    /// How much sled may keep in memory, in bytes. It keeps up to 128 MiB more of what it
-    /// read last: it lets go of pages of 8 KiB only once it has seen 64 of a sort.
+    /// How much sled may keep in memory, in bytes. It lets go of pages only once it has
+    /// seen 64 of one of 256 kinds: it keeps up to 16,384 pages more, of those that it read
+    /// last.
     pub cache_bytes: u64,
     /// After a failure, how long to wait before opening again; doubled each time,
     /// up to 32 times as long.
