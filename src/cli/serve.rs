@@ -33,7 +33,7 @@ pub(super) fn serve(file: &Path) -> Outcome {
     let _logging = logging::start("info");
     // The log tells where a panic was; what it said may quote a secret.
     std::panic::set_hook(Box::new(|_| ()));
-    let runtime = runtime(config.server.threads)?;
+    let runtime = runtime(1)?;
     let outcome = runtime.block_on(run(file, config, sockets));
     if matches!(outcome, Ok(DONE)) {
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -43,7 +43,7 @@ pub(super) fn serve(file: &Path) -> Outcome {
     outcome
 }
 
-/// The runtime that everything runs on; 0 threads: one per core.
+/// What all runs on that has no threads of its own; 0 threads: one per core.
 pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if threads > 0 {
