@@ -43,14 +43,14 @@ pub(super) fn serve(file: &Path) -> Outcome {
     outcome
 }
 
-/// What all runs on that has no threads of its own; 0 threads: one per core.
+/// What all runs on but the serving of clients and what else has threads of its own: 1 is
+/// the caller's thread, 0 are one per core.
 pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if threads > 0 {
-        builder.worker_threads(threads);
-    }
-    let built = builder.thread_name("portcullis").enable_all().build();
-    built.context("the system refused the worker threads")
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build().context("the system refused the worker threads")
 }
 
 /// The machine's clock and randomness, and a place for the access log.

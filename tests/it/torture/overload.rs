@@ -246,6 +246,54 @@ async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
     assert!(refused.iter().all(|count| [0, 2].contains(count)), "{refused:?}");
 }
 
+/// Says so and holds its thread up until it is let go.
+type Hold = (mpsc::UnboundedSender<()>, std::sync::mpsc::Receiver<()>);
+struct Stuck(Mutex<Vec<Option<Hold>>>);
+
+#[async_trait::async_trait]
+impl Probe for Stuck {
+    async fn next(&mut self) -> Sample {
+        if let Some(Some((say, held))) = self.0.get_mut().unwrap().pop() {
+            say.send(()).unwrap();
+            let _ = held.recv();
+        }
+        std::future::pending().await
+    }
+
+    fn another(&self) -> Box<dyn Probe> {
+        Box::new(Stuck(Mutex::new(vec![self.0.lock().unwrap().remove(0)])))
+    }
+}
+
+/// What holds a thread up keeps nobody waiting but those whom it serves; they are served
+/// when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_held_up_holds_up_its_own_clients_only() {
+    let (go, held) = std::sync::mpsc::channel();
+    let (say, mut is_held) = mpsc::unbounded_channel();
+    let stuck = Box::new(Stuck(Mutex::new(vec![None, Some((say, held))])));
+    let h = Harness::builder().server("threads = 2\n").probe(stuck).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    is_held.recv().await.unwrap();
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let mut client = Raw::connect(h.data()).await;
+        client.send(get("/any/acme/x", &token)).await;
+        asked.spawn(async move { client.answer().await.unwrap().status });
+    }
+    let answered = async |asked: &mut tokio::task::JoinSet<u16>, count| {
+        for _ in 0..count {
+            let next = tokio::time::timeout(Duration::from_secs(30), asked.join_next()).await;
+            assert_eq!(next.expect("an answer").unwrap().unwrap(), 200);
+        }
+    };
+    answered(&mut asked, 3).await;
+    assert!(asked.try_join_next().is_none(), "the others wait");
+    go.send(()).unwrap();
+    answered(&mut asked, 3).await;
+}
+
 /// One worker thread, and more clients than it can serve, each with a forged token
 /// that costs a signature check. A revocation is in force before its receipt, and
 /// none of the ports keeps anybody waiting for longer than the flood lasts.
