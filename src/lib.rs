@@ -44,7 +44,7 @@
 //!   every fault at once.
 //! - `edge`: our accept loop, TLS, HTTP/2 driver and head reader, Pingora's
 //!   callbacks, peers, refusals. `edge::peers` looks after addresses beside the
-//!   requests.
+//!   requests. Each connection stays on one thread (`edge::lane`, `app::lanes`).
 //! - `app`: puts it all together and takes it apart again, in order; `app::upgrade` hands
 //!   it from one process to the next. The admin and the metrics port run on threads of
 //!   their own (`app::aside`), so that they answer while the data plane is saturated.
@@ -52,7 +52,7 @@
 //! # The walk of a request
 //!
 //! 1. `edge::server` accepts below the cap (`edge::seat`: at the cap the longest
-//!    idle connections make room), `edge::handshake` speaks TLS;
+//!    idle connections make room) and gives it to a thread, `edge::handshake` speaks TLS;
 //!    `edge::connection` reads one head (`edge::head`) within its limits and
 //!    deadline. What could be read in two ways ends here (400, 408, 414, 431),
 //!    before Pingora has seen a byte. `edge::http2` drives an HTTP/2 connection,

@@ -6,6 +6,7 @@ mod backup;
 mod descriptors;
 mod end;
 mod error;
+mod lanes;
 mod listeners;
 mod panics;
 mod parts;

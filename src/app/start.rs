@@ -20,6 +20,7 @@ use super::background::{
 use super::descriptors::enough_for;
 use super::end::Farewell;
 pub use super::error::StartError;
+use super::lanes::Lanes;
 use super::listeners::{Doors, Listeners, Sockets};
 use super::panics;
 use super::parts::{Reach, edge_settings, refuse_what_is_not_built};
@@ -85,6 +86,7 @@ pub struct Running {
     pub(super) serving: JoinHandle<()>,
     pub(super) beside: JoinSet<()>,
     pub(super) aside: Aside,
+    pub(super) _lanes: Lanes,
     pub(super) reloads: Reloads,
     pub(super) reloadable: Reloadable,
     pub(super) closing: watch::Sender<Closing>,
@@ -142,6 +144,7 @@ pub async fn start_with(
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let Handed { mut sockets, before } = handed;
     let aside = Aside::new().map_err(StartError::Thread)?;
+    let lanes = Lanes::new(server.threads).map_err(StartError::Thread)?;
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
@@ -174,10 +177,12 @@ pub async fn start_with(
         None
     };
     let mut settings = edge_settings(&server, &oauth, reach, &context, &metrics);
-    settings.connections = enough_for(settings.connections);
+    settings.connections = enough_for(settings.connections, lanes.handles().len());
     let id_start = u64::from_le_bytes(id_start);
     let (state, log_too) = (Arc::clone(&context), Arc::clone(&log));
-    let plane = Arc::new(DataPlane::new(state, settings, metrics.clone(), log_too, id_start));
+    let plane =
+        DataPlane::new(state, settings, metrics.clone(), log_too, id_start, lanes.handles());
+    let plane = Arc::new(plane);
     let listeners = match listeners {
         Some(listeners) => listeners,
         None => listen(sockets, true)?,
@@ -234,8 +239,8 @@ pub async fn start_with(
     }
     let watched = Arc::clone(&plane);
     beside.spawn(again(async move || watched.watch_upstreams().await));
-    let (watched, probe) = (Arc::clone(&plane), tokio::sync::Mutex::new(probe));
-    beside.spawn(again(async move || watched.watch_lag(probe.lock().await.as_mut()).await));
+    let watched = Arc::clone(&plane);
+    beside.spawn(again(async move || watched.watch_lag(probe.as_ref()).await));
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit")]
     metrics.started.set(context.now().as_secs() as f64);
     let reloadable = Reloadable::new(&context, &plane, &metrics, resolver, before.clone());
@@ -254,6 +259,7 @@ pub async fn start_with(
         serving,
         beside,
         aside,
+        _lanes: lanes,
         reloads,
         reloadable,
         closing,

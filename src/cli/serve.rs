@@ -33,7 +33,7 @@ pub(super) fn serve(file: &Path) -> Outcome {
     let _logging = logging::start("info");
     // The log tells where a panic was; what it said may quote a secret.
     std::panic::set_hook(Box::new(|_| ()));
-    let runtime = runtime(config.server.threads)?;
+    let runtime = runtime(1)?;
     let outcome = runtime.block_on(run(file, config, sockets));
     if matches!(outcome, Ok(DONE)) {
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -43,14 +43,14 @@ pub(super) fn serve(file: &Path) -> Outcome {
     outcome
 }
 
-/// The runtime that everything runs on; 0 threads: one per core.
+/// What all runs on but the serving of clients and what else has threads of its own: 1 is
+/// the caller's thread, 0 are one per core.
 pub(super) fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if threads > 0 {
-        builder.worker_threads(threads);
-    }
-    let built = builder.thread_name("portcullis").enable_all().build();
-    built.context("the system refused the worker threads")
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build().context("the system refused the worker threads")
 }
 
 /// The machine's clock and randomness, and a place for the access log.

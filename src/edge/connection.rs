@@ -7,12 +7,15 @@
 //! last word all the same.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use super::alarm::Alarm;
 use super::failure::Failure;
@@ -29,6 +32,9 @@ use super::tunnel::{GOING_AWAY, POLICY_VIOLATION};
 use super::wire::Wire;
 use crate::policy::Denial;
 use crate::revocation::CutReason;
+
+/// How long the last bytes of an answer may take that is broken off.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// How a connection came.
 #[derive(Clone, Debug)]
@@ -122,7 +128,9 @@ pub(crate) async fn serve(
             Ok(reused) => reused,
             Err(end) => return Box::pin(break_off(end, home, &request_id, is_head)).await,
         };
-        let Some((next, settings)) = reused.map(|reused| reused.consume()) else { return };
+        let Some((next, settings)) = reused.map(|reused| reused.consume()) else {
+            return Box::pin(send_the_rest(home)).await;
+        };
         let Some(next) = Loan::after_request(next) else { return };
         loan = next;
         persistent = settings;
@@ -139,6 +147,13 @@ async fn serve_http2(
     let Client { arrival, mut wire, seat } = client;
     wire.put_back(&read);
     http2::serve(gateway, proxy, Client { arrival, wire, seat }, shutdown).await;
+}
+
+/// What Pingora wrote, and did not flush before its upstream broke off, is the client's.
+async fn send_the_rest(home: Home) {
+    if let Some(mut wire) = home.returned() {
+        let _ = timeout(LAST_BYTES, wire.flush()).await;
+    }
 }
 
 /// The last word, past Pingora, which was dropped.

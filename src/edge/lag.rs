@@ -1,4 +1,4 @@
-//! How late the data plane comes to what happens, and what is refused where that is
+//! How late each thread comes to what happens, and what is refused there where that is
 //! too late for too long: the processor is the bottleneck then, and whoever is let in
 //! only waits for longer.
 //!
@@ -10,6 +10,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,9 +46,12 @@ pub struct Sample {
 
 /// Finds out how late it is.
 #[async_trait]
-pub trait Probe: Send {
+pub trait Probe: Send + Sync {
     /// The next look, in a while.
     async fn next(&mut self) -> Sample;
+
+    /// One like it, for another thread.
+    fn another(&self) -> Box<dyn Probe>;
 }
 
 /// Sends itself bytes, in the runtime that asks it.
@@ -65,6 +69,10 @@ impl Probe for SystemProbe {
             Duration::ZERO
         });
         Sample { at: Instant::now(), late }
+    }
+
+    fn another(&self) -> Box<dyn Probe> {
+        Box::new(SystemProbe::default())
     }
 }
 
@@ -88,10 +96,13 @@ impl SystemProbe {
     }
 }
 
-/// How much is refused now.
+/// How much is refused now, on one thread.
 pub(crate) struct Lag {
     share: AtomicU32,
     asked: AtomicU64,
+    /// How late each thread was when last looked at, in nanoseconds; the worst is shown.
+    latest: Arc<[AtomicU64]>,
+    place: usize,
     shown: Gauge,
 }
 
@@ -100,8 +111,26 @@ pub(crate) struct Lag {
 pub(crate) struct Late(Option<Instant>);
 
 impl Lag {
-    pub(crate) fn new(shown: Gauge) -> Self {
-        Lag { share: AtomicU32::new(0), asked: AtomicU64::new(0), shown }
+    /// One for each of so many threads.
+    pub(crate) fn of_all(shown: &Gauge, threads: usize) -> Vec<Self> {
+        let latest: Arc<[AtomicU64]> = (0..threads).map(|_| AtomicU64::new(0)).collect();
+        let one = |place| Lag {
+            share: AtomicU32::new(0),
+            asked: AtomicU64::new(0),
+            latest: Arc::clone(&latest),
+            place,
+            shown: shown.clone(),
+        };
+        (0..threads).map(one).collect()
+    }
+
+    /// Shows the worst of all threads.
+    fn show(&self, late: Duration) {
+        if let Some(mine) = self.latest.get(self.place) {
+            mine.store(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        let worst = self.latest.iter().map(|one| one.load(Ordering::Relaxed)).max();
+        self.shown.set(Duration::from_nanos(worst.unwrap_or_default()).as_secs_f64());
     }
 
     /// Whether this request is one of those that are refused: evenly spread.
@@ -117,7 +146,6 @@ impl Lag {
 
     /// Takes a look in. With a `bound` of zero nobody is refused.
     pub(crate) fn learn(&self, since: &mut Late, sample: Sample, bound: Duration) {
-        self.shown.set(sample.late.as_secs_f64());
         let before = self.share.load(Ordering::Relaxed);
         let share = if bound.is_zero() {
             since.0 = None;
@@ -138,6 +166,7 @@ impl Lag {
             }
         };
         self.share.store(share, Ordering::Relaxed);
+        self.show(sample.late);
         match (before, share) {
             (0, 1..) => tracing::warn!(
                 late = ?sample.late,
@@ -163,7 +192,8 @@ mod tests {
 
     impl Line {
         fn new() -> Self {
-            let lag = Lag::new(Gauge::new("lag", "lag").unwrap());
+            let gauge = Gauge::new("lag", "lag").unwrap();
+            let lag = Lag::of_all(&gauge, 1).remove(0);
             Line { lag, late: Late::default(), at: Instant::now() }
         }
 

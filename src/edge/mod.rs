@@ -22,6 +22,7 @@ mod headers;
 mod http2;
 mod judge;
 mod lag;
+mod lane;
 mod loan;
 mod mount;
 mod noted;

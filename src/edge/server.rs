@@ -5,35 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::apps::HttpServerApp;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::proxy::{HttpProxy, http_proxy};
-use pingora::server::ShutdownWatch;
-use pingora::server::configuration::ServerConf;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::again::again;
-use super::connection::{Arrival, Client, serve};
 use super::handshake::Handshakes;
-use super::headers::Origin;
-use super::http2;
 use super::lag::{Lag, Late, Probe};
+use super::lane::{Lane, Newcomer, upstreams_of_one};
 use super::peers::{take_over_all, watch_all};
 use super::proxy::Gateway;
-use super::seat::{Seat, Seats};
+use super::seat::Seats;
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
 use super::trace::RequestIds;
-use super::wire::{Wire, prepare};
 use crate::metrics::{AccessLog, Meters, Metrics};
 use crate::service::Context;
 
 /// The data plane.
 pub struct DataPlane {
-    gateway: Gateway,
-    proxy: Arc<HttpProxy<Gateway>>,
+    settings: Arc<ArcSwap<EdgeSettings>>,
+    lanes: Arc<[Arc<Lane>]>,
     stop: watch::Sender<bool>,
     shut: watch::Sender<bool>,
     leave: watch::Sender<bool>,
@@ -60,46 +54,52 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl DataPlane {
-    /// Puts it together; nothing is served yet. `id_start` is random.
+    /// Puts it together; nothing is served yet. `id_start` is random; each of `threads`
+    /// serves connections of its own, and there is one at least.
     pub fn new(
         context: Arc<Context>,
         settings: EdgeSettings,
         metrics: Metrics,
         log: Arc<AccessLog>,
         id_start: u64,
+        threads: &[Handle],
     ) -> Self {
         let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
-        let lag = Arc::new(Lag::new(metrics.data_plane_lag.clone()));
-        let mut conf = ServerConf::new().unwrap_or_default();
-        conf.max_retries = 4;
-        conf.upstream_keepalive_pool_size = 1024;
-        let options = ConnectorOptions::from_server_conf(&conf);
-        let gateway = Gateway {
-            context,
-            settings: Arc::new(ArcSwap::from_pointee(settings)),
-            reporter: Arc::new(Reporter { metrics, meters: Meters::default(), log }),
-            ids: Arc::new(RequestIds::new(id_start)),
-            lag,
-            transport: Arc::new(TransportConnector::new(Some(options))),
-            stop: stop.subscribe(),
-            leave: leave.subscribe(),
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let lags = Lag::of_all(&metrics.data_plane_lag, threads.len());
+        let reporter = Arc::new(Reporter { metrics, meters: Meters::default(), log });
+        let ids = Arc::new(RequestIds::new(id_start));
+        let upstreams = Arc::new(upstreams_of_one(threads.len()));
+        let lane = |(thread, lag): (&Handle, Lag)| {
+            let options = ConnectorOptions::from_server_conf(&upstreams);
+            let gateway = Gateway {
+                context: Arc::clone(&context),
+                settings: Arc::clone(&settings),
+                reporter: Arc::clone(&reporter),
+                ids: Arc::clone(&ids),
+                lag: Arc::new(lag),
+                transport: Arc::new(TransportConnector::new(Some(options))),
+                stop: stop.subscribe(),
+                leave: leave.subscribe(),
+            };
+            Arc::new(Lane::new(thread.clone(), gateway, &upstreams))
         };
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), gateway.clone()));
-        DataPlane { gateway, proxy, stop, shut, leave, cut, unattended: watch::Sender::default() }
+        let lanes = threads.iter().zip(lags).map(lane).collect();
+        DataPlane { settings, lanes, stop, shut, leave, cut, unattended: watch::Sender::default() }
     }
 
     /// Replaces the settings; requests under way end with the old ones. What
     /// was judged a moment ago may still go to an upstream that is dropped.
     pub fn reload(&self, mut settings: EdgeSettings) {
-        take_over_all(&mut settings.upstreams, &self.gateway.settings.load().upstreams);
+        take_over_all(&mut settings.upstreams, &self.settings.load().upstreams);
         // The listeners stay until a restart, and so does what they show.
-        settings.tls = settings.tls.or_else(|| self.gateway.settings.load().tls.clone());
-        self.gateway.settings.store(Arc::new(settings));
+        settings.tls = settings.tls.or_else(|| self.settings.load().tls.clone());
+        self.settings.store(Arc::new(settings));
     }
 
     /// Each upstream address and whether it was up when last looked at.
     pub fn upstream_health(&self) -> Vec<(String, String, bool)> {
-        let settings = self.gateway.settings.load();
+        let settings = self.settings.load();
         let health = settings.upstreams.values().filter(|u| !u.is_retired()).flat_map(|upstream| {
             let name = upstream.name.to_string();
             upstream.health().into_iter().map(move |(address, up)| (name.clone(), address, up))
@@ -109,16 +109,30 @@ impl DataPlane {
 
     /// Looks after all upstreams, until the end.
     pub async fn watch_upstreams(&self) {
-        watch_all(&self.gateway.settings, self.leave.subscribe()).await;
+        watch_all(&self.settings, self.leave.subscribe()).await;
     }
 
-    /// Finds out how late it comes to what happens, for ever, and refuses what is too much.
-    /// To be run where clients are served.
-    pub async fn watch_lag(&self, probe: &mut dyn Probe) {
-        let mut late = Late::default();
-        loop {
-            let sample = probe.next().await;
-            self.gateway.lag.learn(&mut late, sample, self.gateway.settings.load().lag);
+    /// Finds out how late each thread comes to what happens, for ever, and refuses there
+    /// what is too much.
+    pub async fn watch_lag(&self, probe: &dyn Probe) {
+        let mut looking = JoinSet::new();
+        for lane in self.lanes.iter() {
+            let mut probe = probe.another();
+            let (gateway, mut late) = (lane.gateway.clone(), Late::default());
+            let look = async move {
+                loop {
+                    let sample = probe.next().await;
+                    gateway.lag.learn(&mut late, sample, gateway.settings.load().lag);
+                }
+            };
+            looking.spawn_on(look, lane.thread());
+        }
+        while let Some(ended) = looking.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
         }
     }
 
@@ -126,19 +140,14 @@ impl DataPlane {
     /// [`DataPlane::cut`]. `encrypted` listeners speak TLS.
     pub async fn serve(&self, plain: Vec<TcpListener>, encrypted: Vec<TcpListener>) {
         self.unattended.send_replace(Some(plain.len() + encrypted.len()));
-        let seats = Seats::new(self.gateway.settings.load().connections);
+        let seats = Seats::new(self.settings.load().connections);
         let mut accepting = JoinSet::new();
         let connections = Arc::new(tokio::sync::Mutex::new(JoinSet::new()));
         let handshakes = Handshakes::default();
         let plain = plain.into_iter().map(|listener| (listener, None));
         let encrypted = encrypted.into_iter().map(|listener| (listener, Some(handshakes.clone())));
         for (listener, handshakes) in plain.chain(encrypted) {
-            let door = Door {
-                gateway: self.gateway.clone(),
-                proxy: Arc::clone(&self.proxy),
-                handshakes,
-                stop: self.stop.subscribe(),
-            };
+            let door = Door { lanes: Arc::clone(&self.lanes), handshakes };
             let (seats, connections) = (Arc::clone(&seats), Arc::clone(&connections));
             let (shut, unattended) = (self.shut.subscribe(), self.unattended.clone());
             let work = async move || {
@@ -168,7 +177,9 @@ impl DataPlane {
             }
         }
         connections.shutdown().await;
-        self.proxy.http_cleanup().await;
+        for lane in self.lanes.iter() {
+            lane.clean_up().await;
+        }
     }
 
     /// Waits until [`DataPlane::serve`] accepts on all listeners.
@@ -203,14 +214,12 @@ impl DataPlane {
     }
 }
 
-/// What a connection needs to be served.
+/// Where the connections of a listener go.
 #[derive(Clone)]
 struct Door {
-    gateway: Gateway,
-    proxy: Arc<HttpProxy<Gateway>>,
+    lanes: Arc<[Arc<Lane>]>,
     /// Those in progress, where the listener speaks TLS.
     handshakes: Option<Handshakes>,
-    stop: ShutdownWatch,
 }
 
 async fn accept(
@@ -240,72 +249,19 @@ async fn accept(
             seat = seats.take() => seat,
             _ = shut.wait_for(|shut| *shut) => seats.squeeze_in(),
         };
-        let door = door.clone();
+        let Some(lane) = door.lanes.iter().min_by_key(|lane| lane.open()) else { return };
+        // Woken by its own thread from now on.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "can't pass a connection on");
+                continue;
+            }
+        };
+        let handshakes = door.handshakes.clone();
+        let served = lane.serve(Newcomer { stream, peer, seat, handshakes });
         let mut running = connections.lock().await;
         while running.try_join_next().is_some() {}
-        running.spawn(async move {
-            let _open = Open::new(&door.gateway);
-            prepare(&stream);
-            match door.handshakes.clone() {
-                None => door.serve_plain(stream, peer, seat).await,
-                // Boxed: an idle connection in clear should not pay for it.
-                Some(handshakes) => Box::pin(door.serve_tls(handshakes, stream, peer, seat)).await,
-            }
-        });
-    }
-}
-
-impl Door {
-    async fn serve_plain(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        let arrival = Arrival { origin: origin(peer, false), bound: None };
-        let client = Client { arrival, wire: Wire::plain(stream, peer), seat };
-        serve(&self.gateway, &self.proxy, client, &self.stop).await;
-    }
-
-    async fn serve_tls(
-        self,
-        handshakes: Handshakes,
-        stream: TcpStream,
-        peer: SocketAddr,
-        seat: Seat,
-    ) {
-        let settings = self.gateway.settings.load_full();
-        let Some(front) = &settings.tls else { return };
-        let (deadline, metrics) = (settings.head.header_timeout, &self.gateway.reporter.metrics);
-        let mut leave = self.gateway.leave.clone();
-        let shaken = tokio::select! {
-            shaken = handshakes.shake(front, stream, peer, deadline, metrics) => shaken,
-            _ = leave.wait_for(|leave| *leave) => return,
-        };
-        drop(settings);
-        let Some((wire, bound)) = shaken else { return };
-        let Door { gateway, proxy, stop, .. } = self;
-        let speaks_h2 = wire.speaks_h2();
-        let client = Client { arrival: Arrival { origin: origin(peer, true), bound }, wire, seat };
-        match speaks_h2 {
-            true => http2::serve(&gateway, &proxy, client, &stop).await,
-            false => serve(&gateway, &proxy, client, &stop).await,
-        }
-    }
-}
-
-fn origin(peer: SocketAddr, tls: bool) -> Origin {
-    Origin { address: peer.ip().to_canonical(), tls }
-}
-
-/// Counts a connection for as long as it lives.
-struct Open(prometheus::IntGauge);
-
-impl Open {
-    fn new(gateway: &Gateway) -> Self {
-        let gauge = gateway.reporter.metrics.open_connections.clone();
-        gauge.inc();
-        Open(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
+        running.spawn_on(served, lane.thread());
     }
 }

@@ -230,7 +230,7 @@ impl Metrics {
             data_plane_lag: gauge(
                 r,
                 "portcullis_data_plane_lag_seconds",
-                "How long what happens waits for the data plane, when last looked at",
+                "How long what happens waits for the data plane, when last looked at; of the latest thread",
             )?,
             clock_behind: gauge(
                 r,

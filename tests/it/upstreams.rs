@@ -26,8 +26,9 @@ fn addresses(all: &[SocketAddr]) -> String {
     format!("addresses = [{}]", quoted.join(", "))
 }
 
+/// With one thread, so that all clients share its connections to upstreams.
 async fn start(lines: &str) -> Harness {
-    Harness::builder().routes(with(lines)).start().await
+    Harness::builder().server("threads = 1\n").routes(with(lines)).start().await
 }
 
 async fn ask(harness: &Harness, method: &str, path: &str, body: &str) -> Answer {

@@ -84,7 +84,7 @@ async fn revoke(State(fake): State<Arc<Fake>>) -> Reply {
 /// Runs the story against a fake. Returns the steps that came out wrong,
 /// counted from 1, and whether it went well.
 fn told(flaw: Flaw) -> (Vec<usize>, usize, bool) {
-    let runtime = crate::cli::serve::runtime(1).unwrap();
+    let runtime = crate::cli::serve::runtime(0).unwrap();
     let fake = Arc::new(Fake { flaw, revoked: AtomicBool::new(false) });
     let app = Router::new()
         .route("/api/core/accounts/7/tests", get(list))

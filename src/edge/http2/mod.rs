@@ -13,6 +13,7 @@ mod session;
 mod stream;
 mod websocket;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use self::refused::{Refused, Watched, Watching};
 use self::stream::Stream;
 pub(super) use self::websocket::{is_of_stream, needs_http1, take_answer};
+use super::alarm::Alarm;
 use super::connection::{Arrival, Client};
 use super::head::{HeadLimits, MAX_FIELDS};
 use super::loan::lend;
@@ -160,6 +162,9 @@ impl Front<'_> {
         };
         let (over, is_over) = watch::channel(false);
         let mut streams = JoinSet::new();
+        // Asked once, and not anew for each stream.
+        let mut draining = pin!(async move { drop(draining.wait_for(|ending| *ending).await) });
+        let mut idle = Alarm::default();
         let (mut malformed, mut is_ending, mut is_told) = (0, false, false);
         let mut is_beyond = false;
         let mut idle_until = Instant::now() + limits.idle_timeout;
@@ -175,7 +180,7 @@ impl Front<'_> {
                     idle_until = farewell(&mut connection);
                     is_ending = true;
                 }
-                _ = draining.wait_for(|ending| *ending), if !is_ending => {
+                () = &mut draining, if !is_ending => {
                     // GOAWAY: streams under way end as they like, no new ones come.
                     idle_until = farewell(&mut connection);
                     is_ending = true;
@@ -233,7 +238,7 @@ impl Front<'_> {
                         seat.rests();
                     }
                 }
-                () = sleep_until(idle_until), if streams.is_empty() => {
+                () = idle.wait(idle_until), if streams.is_empty() => {
                     if is_ending {
                         return Some(Over);
                     }
@@ -259,7 +264,9 @@ impl Front<'_> {
         let ticket = Ticket::of_stream(&self.arrival, most_silence);
         let (proxy, settings) = (Arc::clone(self.proxy), Arc::clone(&self.gateway.settings));
         let (digest, shutdown) = (Arc::clone(&self.digest), self.shutdown.clone());
-        streams.spawn(stream.serve(proxy, settings, digest, ticket, shutdown, over));
+        // Boxed: a task's future is moved from hand to hand, at its begin and at its end.
+        let served = Box::pin(stream.serve(proxy, settings, digest, ticket, shutdown, over));
+        streams.spawn(served);
     }
 
     /// The h2 crate has closed the connection by itself: frames out of order, or too

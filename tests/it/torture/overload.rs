@@ -1,8 +1,8 @@
 //! More than it can do: what is admitted is answered, the rest hears so early, and
 //! the admin and metrics ports answer all the while.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis::edge::{Probe, Sample};
@@ -125,16 +125,26 @@ async fn a_place_is_given_back_however_it_ends() {
     }
 }
 
-/// Says how late it is when it is told so.
-struct Told(mpsc::UnboundedReceiver<Sample>);
+/// Says how late it is when it is told so; each thread by its own channel.
+struct Told(Mutex<Vec<mpsc::UnboundedReceiver<Sample>>>);
+
+impl Told {
+    fn threads(channels: Vec<mpsc::UnboundedReceiver<Sample>>) -> Box<Self> {
+        Box::new(Told(Mutex::new(channels)))
+    }
+}
 
 #[async_trait::async_trait]
 impl Probe for Told {
     async fn next(&mut self) -> Sample {
-        match self.0.recv().await {
+        match self.0.get_mut().unwrap().last_mut().unwrap().recv().await {
             Some(sample) => sample,
             None => std::future::pending().await,
         }
+    }
+
+    fn another(&self) -> Box<dyn Probe> {
+        Told::threads(vec![self.0.lock().unwrap().remove(0)])
     }
 }
 
@@ -143,7 +153,8 @@ impl Probe for Told {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_processor_is_too_late_a_part_is_refused_early() {
     let (tell, told) = mpsc::unbounded_channel();
-    let mut h = Harness::builder().probe(Box::new(Told(told))).start().await;
+    let builder = Harness::builder().server("threads = 1\n").probe(Told::threads(vec![told]));
+    let mut h = builder.start().await;
     let minted = h.mint(&["reader"]).await;
     let token = h.trade(&minted).await;
     let (late, mut at) = (Duration::from_millis(700), Instant::now());
@@ -192,6 +203,95 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
     h.reload(|text| format!("{text}\n[server.limits]\nlag = \"2s\"\n")).await.unwrap();
     probes(&h, 60, late).await;
     assert_eq!(refused("/any/acme/x", &token).await, 0);
+}
+
+/// A thread that can't keep up refuses a part of what comes to it; the others don't.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
+    let (tell, late) = mpsc::unbounded_channel();
+    let (_silent, in_time) = mpsc::unbounded_channel();
+    let told = Told::threads(vec![in_time, late]);
+    let h = Harness::builder().server("threads = 2\n").probe(told).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Raw::connect(h.data()).await;
+        client.send(get("/any/acme/x", &token)).await;
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        clients.push(client);
+    }
+    let begun = Instant::now();
+    for n in 1..=3 {
+        let late = Duration::from_millis(700 + n);
+        tell.send(Sample { at: begun + late * n as u32, late }).unwrap();
+    }
+    let line = "portcullis_data_plane_lag_seconds 0.703\n";
+    while !h.metrics().await.contains(line) {
+        tokio::task::yield_now().await;
+    }
+    let mut refused = Vec::new();
+    for client in &mut clients {
+        let mut count = 0;
+        for _ in 0..16 {
+            client.send(get("/any/acme/x", &token)).await;
+            count += usize::from(is_refused(&client.answer().await.unwrap()));
+        }
+        refused.push(count);
+    }
+    refused.sort_unstable();
+    // An eighth, on one thread of two; connections are spread over both.
+    assert_eq!(refused.first(), Some(&0), "{refused:?}");
+    assert_eq!(refused.last(), Some(&2), "{refused:?}");
+    assert!(refused.iter().all(|count| [0, 2].contains(count)), "{refused:?}");
+}
+
+/// Says so and holds its thread up until it is let go.
+type Hold = (mpsc::UnboundedSender<()>, std::sync::mpsc::Receiver<()>);
+struct Stuck(Mutex<Vec<Option<Hold>>>);
+
+#[async_trait::async_trait]
+impl Probe for Stuck {
+    async fn next(&mut self) -> Sample {
+        if let Some(Some((say, held))) = self.0.get_mut().unwrap().pop() {
+            say.send(()).unwrap();
+            let _ = held.recv();
+        }
+        std::future::pending().await
+    }
+
+    fn another(&self) -> Box<dyn Probe> {
+        Box::new(Stuck(Mutex::new(vec![self.0.lock().unwrap().remove(0)])))
+    }
+}
+
+/// What holds a thread up keeps nobody waiting but those whom it serves; they are served
+/// when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_held_up_holds_up_its_own_clients_only() {
+    let (go, held) = std::sync::mpsc::channel();
+    let (say, mut is_held) = mpsc::unbounded_channel();
+    let stuck = Box::new(Stuck(Mutex::new(vec![None, Some((say, held))])));
+    let h = Harness::builder().server("threads = 2\n").probe(stuck).start().await;
+    let minted = h.mint(&["reader"]).await;
+    let token = h.trade(&minted).await;
+    is_held.recv().await.unwrap();
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let mut client = Raw::connect(h.data()).await;
+        client.send(get("/any/acme/x", &token)).await;
+        asked.spawn(async move { client.answer().await.unwrap().status });
+    }
+    let answered = async |asked: &mut tokio::task::JoinSet<u16>, count| {
+        for _ in 0..count {
+            let next = tokio::time::timeout(Duration::from_secs(30), asked.join_next()).await;
+            assert_eq!(next.expect("an answer").unwrap().unwrap(), 200);
+        }
+    };
+    answered(&mut asked, 3).await;
+    assert!(asked.try_join_next().is_none(), "the others wait");
+    go.send(()).unwrap();
+    answered(&mut asked, 3).await;
 }
 
 /// One worker thread, and more clients than it can serve, each with a forged token
