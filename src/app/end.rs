@@ -22,6 +22,9 @@ const LAST_ORDERS: Duration = Duration::from_millis(100);
 /// The same after an upgrade, when nobody waits for the end.
 const LONG_LAST_ORDERS: Duration = Duration::from_secs(1);
 
+/// How long connections that are cut may take over it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How long what is of use, and not needed, may take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -104,6 +107,10 @@ impl Running {
             () = heir.gone() => {
                 // Before a word is said: whoever reads that may be slow.
                 plane.cut();
+                if !self.serving.is_finished() {
+                    // Each connection has its last word, and then its thread may end.
+                    let _ = timeout(LAST_WORDS, &mut self.serving).await;
+                }
                 Ended::Alone
             }
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::parts::{Reach, edge_settings, minting, refuse_what_is_not_built, snapshot};
@@ -153,6 +154,11 @@ impl Running {
     /// Wishes for a reload that come through the admin port, from now on.
     pub fn reload_orders(&self) -> mpsc::Receiver<ReloadOrder> {
         self.reloads.listen()
+    }
+
+    /// The threads on which clients are served.
+    pub fn threads(&self) -> Vec<Handle> {
+        self.lanes.handles().to_vec()
     }
 
     /// Returns when the data plane serves no more, and nobody asked for that: a bug.

@@ -86,7 +86,7 @@ pub struct Running {
     pub(super) serving: JoinHandle<()>,
     pub(super) beside: JoinSet<()>,
     pub(super) aside: Aside,
-    pub(super) _lanes: Lanes,
+    pub(super) lanes: Lanes,
     pub(super) reloads: Reloads,
     pub(super) reloadable: Reloadable,
     pub(super) closing: watch::Sender<Closing>,
@@ -144,7 +144,8 @@ pub async fn start_with(
     let (source, store_metrics) = (Arc::clone(&entropy), metrics.clone());
     let Handed { mut sockets, before } = handed;
     let aside = Aside::new().map_err(StartError::Thread)?;
-    let lanes = Lanes::new(server.threads).map_err(StartError::Thread)?;
+    let threads = server.threads;
+    let lanes = blocking(move || Lanes::new(threads).map_err(StartError::Thread)).await?;
     let log =
         Arc::new(AccessLog::new(log, metrics.access_log_lost.clone()).map_err(StartError::Thread)?);
     let mut id_start = [0; 8];
@@ -259,7 +260,7 @@ pub async fn start_with(
         serving,
         beside,
         aside,
-        _lanes: lanes,
+        lanes,
         reloads,
         reloadable,
         closing,

@@ -2,6 +2,7 @@
 //! else notices; and what systemd does not hear is no reason to stop.
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 
 /// Serving, be it for the first time or again.
 pub(super) fn ready() {
@@ -29,12 +30,17 @@ pub(super) fn main_process(pid: u32) {
 }
 
 /// Says again and again that it lives, if systemd wants to hear that: a process that is
-/// silent for `WatchdogSec=` is ended and started anew. To be run where clients are served.
-pub(super) async fn lives() {
+/// silent for `WatchdogSec=` is ended and started anew. It lives while all `threads` come to
+/// what they are given.
+pub(super) async fn lives(threads: Vec<Handle>) {
     let Some(within) = sd_notify::watchdog_enabled().filter(|within| !within.is_zero()) else {
         return;
     };
     loop {
+        for thread in &threads {
+            // One that has ended does so on purpose.
+            let _ = thread.spawn(std::future::ready(())).await;
+        }
         tell(&[NotifyState::Watchdog]);
         tokio::time::sleep(within / 2).await;
     }

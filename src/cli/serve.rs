@@ -158,7 +158,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
     };
     let mut running = started.map_err(start_error)?;
     notify::ready();
-    let living = tokio::spawn(notify::lives());
+    let living = tokio::spawn(notify::lives(running.threads()));
     out::note_in_passing(card.words(&running)).await;
     let (mut orders, reloadable) = (running.reload_orders(), running.reloadable());
     loop {

@@ -100,10 +100,42 @@ impl SystemProbe {
 pub(crate) struct Lag {
     share: AtomicU32,
     asked: AtomicU64,
-    /// How late each thread was when last looked at, in nanoseconds; the worst is shown.
-    latest: Arc<[AtomicU64]>,
+    /// Those of all threads; the worst is shown.
+    looks: Arc<Looks>,
     place: usize,
     shown: Gauge,
+}
+
+/// How late each thread was when last looked at, and when that was after `base`; both in
+/// nanoseconds.
+struct Looks {
+    base: Instant,
+    each: Box<[(AtomicU64, AtomicU64)]>,
+}
+
+impl Looks {
+    fn note(&self, place: usize, sample: Sample) {
+        if let Some((late, at)) = self.each.get(place) {
+            late.store(nanos(sample.late), Ordering::Relaxed);
+            at.store(nanos(sample.at.saturating_duration_since(self.base)), Ordering::Relaxed);
+        }
+    }
+
+    /// How late the latest is. One that was not looked at for long is as late as that, at
+    /// least: nobody comes to look.
+    fn worst(&self, now: Instant) -> Duration {
+        let now = now.saturating_duration_since(self.base);
+        let each = self.each.iter().map(|(late, at)| {
+            let silent = now.saturating_sub(Duration::from_nanos(at.load(Ordering::Relaxed)));
+            let late = Duration::from_nanos(late.load(Ordering::Relaxed));
+            late.max(silent.saturating_sub(late + EVERY * 4))
+        });
+        each.max().unwrap_or_default()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Since when all probes were late.
@@ -113,24 +145,21 @@ pub(crate) struct Late(Option<Instant>);
 impl Lag {
     /// One for each of so many threads.
     pub(crate) fn of_all(shown: &Gauge, threads: usize) -> Vec<Self> {
-        let latest: Arc<[AtomicU64]> = (0..threads).map(|_| AtomicU64::new(0)).collect();
+        let each = (0..threads).map(|_| Default::default()).collect();
+        let looks = Arc::new(Looks { base: Instant::now(), each });
         let one = |place| Lag {
             share: AtomicU32::new(0),
             asked: AtomicU64::new(0),
-            latest: Arc::clone(&latest),
+            looks: Arc::clone(&looks),
             place,
             shown: shown.clone(),
         };
         (0..threads).map(one).collect()
     }
 
-    /// Shows the worst of all threads.
-    fn show(&self, late: Duration) {
-        if let Some(mine) = self.latest.get(self.place) {
-            mine.store(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-        let worst = self.latest.iter().map(|one| one.load(Ordering::Relaxed)).max();
-        self.shown.set(Duration::from_nanos(worst.unwrap_or_default()).as_secs_f64());
+    /// Whether a part is refused.
+    pub(crate) fn is_late(&self) -> bool {
+        self.share.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this request is one of those that are refused: evenly spread.
@@ -166,7 +195,8 @@ impl Lag {
             }
         };
         self.share.store(share, Ordering::Relaxed);
-        self.show(sample.late);
+        self.looks.note(self.place, sample);
+        self.shown.set(self.looks.worst(sample.at).as_secs_f64());
         match (before, share) {
             (0, 1..) => tracing::warn!(
                 late = ?sample.late,
@@ -209,6 +239,22 @@ mod tests {
         fn refused_of_a_thousand(&self) -> usize {
             (0..1000).filter(|_| self.lag.refuses()).count()
         }
+    }
+
+    #[test]
+    fn a_thread_that_nobody_looks_at_is_late() {
+        let gauge = Gauge::new("lag", "lag").unwrap();
+        let lags = Lag::of_all(&gauge, 2);
+        let base = lags[0].looks.base;
+        let look = |lag: &Lag, second: u64| {
+            let sample = Sample { at: base + Duration::from_secs(second), late: EVERY };
+            lag.learn(&mut Late::default(), sample, BOUND);
+        };
+        look(&lags[0], 1);
+        look(&lags[1], 1);
+        assert!((gauge.get() - EVERY.as_secs_f64()).abs() < 1e-9, "{}", gauge.get());
+        look(&lags[0], 9);
+        assert!(gauge.get() > 7.0 && gauge.get() < 8.0, "{}", gauge.get());
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Lane {
         &self.thread
     }
 
+    /// Whether a part of what comes here is refused.
+    pub(super) fn is_late(&self) -> bool {
+        self.gateway.lag.is_late()
+    }
+
     /// How many connections are here.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)

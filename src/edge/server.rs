@@ -1,7 +1,9 @@
 //! Listeners, the cap on connections, and the end.
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -84,7 +86,15 @@ impl DataPlane {
             };
             Arc::new(Lane::new(thread.clone(), gateway, &upstreams))
         };
-        let lanes = threads.iter().zip(lags).map(lane).collect();
+        // Each reads the platform's certificates: side by side, as the store may be away.
+        let lanes = thread::scope(|scope| {
+            let lane = &lane;
+            let all = threads.iter().zip(lags).map(|one| scope.spawn(move || lane(one)));
+            let all: Vec<_> = all.collect();
+            all.into_iter()
+                .map(|one| one.join().unwrap_or_else(|fault| resume_unwind(fault)))
+                .collect()
+        });
         DataPlane { settings, lanes, stop, shut, leave, cut, unattended: watch::Sender::default() }
     }
 
@@ -131,7 +141,7 @@ impl DataPlane {
             if let Err(error) = ended
                 && error.is_panic()
             {
-                std::panic::resume_unwind(error.into_panic());
+                resume_unwind(error.into_panic());
             }
         }
     }
@@ -249,7 +259,9 @@ async fn accept(
             seat = seats.take() => seat,
             _ = shut.wait_for(|shut| *shut) => seats.squeeze_in(),
         };
-        let Some(lane) = door.lanes.iter().min_by_key(|lane| lane.open()) else { return };
+        // One that is late answers soonest, with no.
+        let choice = door.lanes.iter().min_by_key(|lane| (lane.is_late(), lane.open()));
+        let Some(lane) = choice else { return };
         // Woken by its own thread from now on.
         let stream = match stream.into_std() {
             Ok(stream) => stream,

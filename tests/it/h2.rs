@@ -200,17 +200,25 @@ async fn streams_beyond_the_limit_are_told_of_once() {
         (length / 128) as u8,
     ]);
     fields.extend_from_slice(bearer.as_bytes());
-    for stream in 0..110_u32 {
-        let mut frame = ((1 + fields.len()) as u32).to_be_bytes()[1..].to_vec();
-        frame.extend_from_slice(&[1, 5]);
-        frame.extend_from_slice(&(2 * stream + 1).to_be_bytes());
-        frame.push(0x82);
-        frame.extend_from_slice(&fields);
-        raw.send(frame).await;
+    // Uploads, whose first bytes are on their way when the stream is refused.
+    let mut frames = Vec::new();
+    for stream in 0..170_u32 {
+        let stream = (2 * stream + 1).to_be_bytes();
+        frames.extend_from_slice(&((1 + fields.len()) as u32).to_be_bytes()[1..]);
+        frames.extend_from_slice(&[1, 4]);
+        frames.extend_from_slice(&stream);
+        frames.push(0x83);
+        frames.extend_from_slice(&fields);
+        frames.extend_from_slice(&[0, 0, 1, 0, 1]);
+        frames.extend_from_slice(&stream);
+        frames.push(b'a');
     }
+    raw.send(frames).await;
     h.upstream.wait_for(100).await;
     let line = h.logged(|line| line["reason"] == "overloaded").await;
     assert_eq!((&line["status"], &line["decision"]), (&503.into(), &"deny".into()));
+    let malformed = |line: &serde_json::Value| line["reason"] == "malformed_request";
+    assert!(!h.log.lines().iter().any(malformed), "they keep to the rules");
     drop(raw);
     while !h.metrics().await.contains("portcullis_open_streams 0\n") {
         tokio::task::yield_now().await;

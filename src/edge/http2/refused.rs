@@ -88,6 +88,8 @@ impl Refusals {
             return;
         }
         let count = match reset {
+            // What a client had sent already when it was refused: told.
+            Some(Reason::STREAM_CLOSED) => return,
             None => {
                 // The reset that may follow says nothing more.
                 self.known.store(stream, Ordering::Relaxed);

@@ -209,7 +209,7 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
     let (tell, late) = mpsc::unbounded_channel();
-    let (_silent, in_time) = mpsc::unbounded_channel();
+    let (tell_other, in_time) = mpsc::unbounded_channel();
     let told = Told::threads(vec![in_time, late]);
     let h = Harness::builder().server("threads = 2\n").probe(told).start().await;
     let minted = h.mint(&["reader"]).await;
@@ -224,7 +224,9 @@ async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
     let begun = Instant::now();
     for n in 1..=3 {
         let late = Duration::from_millis(700 + n);
-        tell.send(Sample { at: begun + late * n as u32, late }).unwrap();
+        let at = begun + late * n as u32;
+        tell_other.send(Sample { at, late: Duration::ZERO }).unwrap();
+        tell.send(Sample { at, late }).unwrap();
     }
     let line = "portcullis_data_plane_lag_seconds 0.703\n";
     while !h.metrics().await.contains(line) {

@@ -60,6 +60,8 @@ pub(super) fn verify(
             None => break,
         }
     }
+    // What serves was opened after its entries were read; nothing was written meanwhile, and
+    // of what that opening finds only this record is compared.
     if read_digest(folder, &db)? != recorded {
         return damaged("it changed while it was read".to_owned());
     }
