@@ -143,6 +143,10 @@ fn upload(method: &str, path: &str, token: &str, body: &str) -> String {
     )
 }
 
+fn get(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
 /// What stands behind the head, until the connection has said `end`.
 async fn until(raw: &mut Raw, end: &str) -> String {
     let mut text = String::new();
@@ -320,10 +324,7 @@ async fn an_answer_keeps_its_date_and_gets_one_where_it_has_none() {
     let mut raw = Raw::connect(h.data()).await;
     for (path, wanted) in [("old", "Thu, 01 Jan 1970"), ("none", "20"), ("old", "Thu, 01 Jan 1970")]
     {
-        raw.send(format!(
-            "GET /t/acme/{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
-        ))
-        .await;
+        raw.send(get(&format!("/t/acme/{path}"), &token)).await;
         let answer = raw.answer().await.unwrap();
         let dates = answer.head.to_ascii_lowercase().matches("\r\ndate: ").count();
         assert_eq!((answer.status, dates), (200, 1), "{}", answer.head);
@@ -338,10 +339,7 @@ async fn an_interim_answer_keeps_its_date_too() {
     let h = Harness::builder().routes(with(teller.address, "")).start().await;
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
-    raw.send(format!(
-        "GET /t/acme/hinted HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
-    ))
-    .await;
+    raw.send(get("/t/acme/hinted", &token)).await;
     for (status, date) in [(103, "Fri, 02 Jan 1970"), (200, "Thu, 01 Jan 1970")] {
         let head = raw.head().await.unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(date), "{head}");
@@ -392,10 +390,7 @@ async fn trailers_of_what_has_a_length_change_no_byte_of_it() {
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
     for _ in 0..3 {
-        raw.send(format!(
-            "GET /t/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
-        ))
-        .await;
+        raw.send(get("/t/acme/x", &token)).await;
         let answer = raw.answer().await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &b"0\r\n\r\n"[..]), "{}", answer.head);
     }
