@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::HeaderMap;
 use rustls::ServerConfig;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -350,7 +351,7 @@ async fn an_interim_answer_keeps_its_date_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_with_a_date_of_its_own_is_told_why_it_ends() {
     let teller = Teller::start(None).await;
-    let mut h = Harness::builder().routes(with(teller.address, "")).start().await;
+    let h = Harness::builder().routes(with(teller.address, "")).start().await;
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
     raw.send(format!(
@@ -361,9 +362,10 @@ async fn a_socket_with_a_date_of_its_own_is_told_why_it_ends() {
     .await;
     let head = raw.head().await.unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    h.stop().await;
+    let (status, receipt) = h.admin("POST", "/v1/revocations", json!({ "token": token })).await;
+    assert_eq!((status, &receipt["streams_closed"]), (200, &json!(1)));
     let rest = raw.rest().await;
-    assert_eq!(rest.get(..4).map(|frame| (frame[0], frame[2], frame[3])), Some((0x88, 3, 0xe9)));
+    assert_eq!(rest.get(..4).map(|frame| (frame[0], frame[2], frame[3])), Some((0x88, 3, 0xf0)));
 }
 
 /// What has a length has no chunks: bytes that look like the last one stay as they are.
