@@ -54,11 +54,14 @@ pub(super) struct Engine {
 }
 
 /// A sled whose end is quiet, even where it panics.
-struct Fenced(Option<::sled::Db>);
+pub(super) struct Fenced(Option<::sled::Db>);
 
 impl Fenced {
     /// Does something with sled; its panics and errors become words.
-    fn with<T>(&self, work: impl FnOnce(&::sled::Db) -> ::sled::Result<T>) -> Result<T, Fault> {
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&::sled::Db) -> ::sled::Result<T>,
+    ) -> Result<T, Fault> {
         let Some(db) = &self.0 else { return Err(Fault::Panic) };
         match quietly(|| work(db)) {
             Ok(outcome) => outcome.map_err(Fault::Sled),
@@ -77,14 +80,14 @@ impl Drop for Fenced {
 }
 
 /// What sled answers when it fails.
-enum Fault {
+pub(super) enum Fault {
     Sled(::sled::Error),
     Panic,
 }
 
 impl Fault {
     /// In words.
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         match self {
             Fault::Sled(::sled::Error::Corruption { .. }) => "a checksum is wrong".into(),
             Fault::Sled(error) => error.to_string(),
@@ -278,7 +281,7 @@ fn find_witness(folder: &Folder) -> Result<Witness, OpenError> {
 
 /// Opens sled. Its own threads may hold its lock for a moment after it was closed
 /// in this process; nobody else does, since this process holds the folder's.
-fn open_sled(folder: &Folder, options: &SledOptions) -> Result<Fenced, OpenError> {
+pub(super) fn open_sled(folder: &Folder, options: &SledOptions) -> Result<Fenced, OpenError> {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
         let config =

@@ -2,7 +2,7 @@ use std::process::Command;
 
 use super::*;
 use crate::store::conformance::{block_on, commit, contents, put};
-use crate::store::sled::engine::FORMAT;
+use crate::store::sled::engine::{FORMAT, open_sled};
 
 /// A store as the last version before formats were recorded left it.
 fn old_store() -> TempDir {
@@ -13,11 +13,17 @@ fn old_store() -> TempDir {
     folder
 }
 
+/// What lies in a store that is closed. Its lock may be held a moment longer: by threads of
+/// sled's own, and by a child that another test is just about to start.
 fn raw<T>(store: &Path, work: impl Fn(&::sled::Db) -> T) -> T {
-    let db = ::sled::open(store.join("sled")).unwrap();
-    let done = work(&db);
-    db.flush().unwrap();
-    done
+    let folder = Folder::open(store).unwrap();
+    let db = open_sled(&folder, &options(store)).unwrap();
+    let done = db.with(|db| {
+        let done = work(db);
+        db.flush()?;
+        Ok(done)
+    });
+    done.unwrap_or_else(|fault| panic!("{}", fault.what()))
 }
 
 fn format_of(store: &Path) -> Option<Vec<u8>> {
