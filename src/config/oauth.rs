@@ -69,8 +69,8 @@ pub(super) fn oauth(section: &Section<'_>) -> Oauth {
             let plain = CanonicalPath::parse(text).is_ok() && !text.contains(['{', '}']);
             plain.then(|| text.to_owned())
         })?;
-        if token_paths.iter().any(|other| other.template() == path) {
-            return value.wrong("must not be one of token_paths");
+        if token_paths.iter().any(|other| other.covers(&path)) {
+            return value.wrong("must not be one of token_paths, nor match one with {account}");
         }
         own(value, path)
     });

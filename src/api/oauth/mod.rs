@@ -119,10 +119,8 @@ impl Desk {
         let reads = *method == Method::GET || *method == Method::HEAD;
         let posts = *method == Method::POST;
         match endpoint {
-            Endpoint::Token | Endpoint::TokenAndInfo if posts => {
-                self.token(parts, body, account).await
-            }
-            Endpoint::TokenInfo | Endpoint::TokenAndInfo if reads => self.info(parts, account),
+            Endpoint::Token if posts => self.token(parts, body, account).await,
+            Endpoint::TokenInfo if reads => self.info(parts, account),
             Endpoint::Introspect if posts => self.introspect(parts, body).await,
             Endpoint::Revoke if posts => self.revoke(parts, body).await,
             Endpoint::Jwks if reads => self.jwks(),

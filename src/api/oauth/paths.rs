@@ -24,8 +24,6 @@ const RESOURCE: &str = "/.well-known/oauth-protected-resource";
 pub(super) enum Endpoint {
     Token,
     TokenInfo,
-    /// One path for both: POST mints, GET checks.
-    TokenAndInfo,
     Introspect,
     /// RFC 7009.
     Revoke,
@@ -39,7 +37,7 @@ pub(super) enum Endpoint {
 impl Endpoint {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Endpoint::Token | Endpoint::TokenAndInfo => "oauth.token",
+            Endpoint::Token => "oauth.token",
             Endpoint::TokenInfo => "oauth.token_info",
             Endpoint::Introspect => "oauth.introspect",
             Endpoint::Revoke => "oauth.revoke",
@@ -52,7 +50,6 @@ impl Endpoint {
     pub(super) fn allow(self) -> &'static str {
         match self {
             Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => "POST",
-            Endpoint::TokenAndInfo => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -98,21 +95,12 @@ impl PathTable {
     }
 
     fn add(&mut self, path: &str, endpoint: Endpoint) {
-        let both = |known: &mut Endpoint| {
-            if *known != endpoint {
-                *known = Endpoint::TokenAndInfo;
-            }
-        };
         if !is_template(path) {
-            self.literals.entry(path.to_owned()).and_modify(both).or_insert(endpoint);
+            self.literals.insert(path.to_owned(), endpoint);
             return;
         }
         let piece = |segment: &str| (segment != "{account}").then(|| segment.to_owned());
-        let template: Template = path.split('/').map(piece).collect();
-        match self.templates.iter_mut().find(|(known, _)| *known == template) {
-            Some((_, known)) => both(known),
-            None => self.templates.push((template, endpoint)),
-        }
+        self.templates.push((path.split('/').map(piece).collect(), endpoint));
     }
 
     /// The first token path that is the same for all accounts.
@@ -216,13 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn one_path_may_mint_and_check() {
+    fn the_account_of_two_segments_is_one() {
         let paths = OauthPaths {
-            token: vec!["/token".into(), "/{account}/{account}".into(), "/a/{account}".into()],
-            info: Some("/token".into()),
+            token: vec!["/{account}/{account}".into(), "/a/{account}".into()],
+            info: None,
         };
         let table = PathTable::new(&paths);
-        assert_eq!(table.find("/token").unwrap().endpoint, Endpoint::TokenAndInfo);
         assert_eq!(table.find("/x/x").unwrap().account, Some("x"));
         assert!(table.find("/x/y").is_none());
         assert_eq!(table.find("/a/b").unwrap().account, Some("b"));

@@ -25,6 +25,7 @@ fn what_is_wrong_and_where() {
         ("token_paths = [\"/a\", \"/a\"]", 6, "oauth.token_paths", "once"),
         ("token_paths = [\"/oauth2/revoke\"]", 6, "oauth.token_paths", "otherwise"),
         ("token_info_path = \"/v1/token\"", 6, "oauth.token_info_path", "token_paths"),
+        ("token_info_path = \"/acme/token\"", 6, "oauth.token_info_path", "{account}"),
         ("token_info_path = \"/{account}/t\"", 6, "oauth.token_info_path", "plain path"),
         ("signing_key_file = \"no/such\"", 6, "oauth.signing_key_file", "can't be read"),
         ("signing_key_file = \"src\"", 6, "oauth.signing_key_file", "name a file"),
