@@ -193,6 +193,7 @@ async fn no_request_that_starts_after_the_receipt_succeeds() {
             }
         });
     }
+    h.upstream.wait_for_such(500, |seen| seen.target().ends_with("/wait")).await;
     h.upstream.wait_for(1500).await;
     let (status, receipt) = h
         .admin(
@@ -203,7 +204,7 @@ async fn no_request_that_starts_after_the_receipt_succeeds() {
         .await;
     revoked.store(true, Ordering::SeqCst);
     assert_eq!(status, 200, "{receipt}");
-    assert!(receipt["streams_closed"].as_u64().unwrap() >= 400, "{receipt}");
+    assert!(receipt["streams_closed"].as_u64().unwrap() >= 500, "{receipt}");
     let (mut before, mut after) = (0, 0);
     while let Some(counts) = asking.join_next().await {
         let (b, a) = counts.unwrap();

@@ -106,10 +106,17 @@ impl Upstream {
 
     /// Waits until `count` requests have arrived.
     pub(crate) async fn wait_for(&self, count: usize) {
+        self.wait_for_such(count, |_| true).await;
+    }
+
+    /// Waits until `count` requests of a kind have arrived.
+    pub(crate) async fn wait_for_such(&self, count: usize, of_kind: impl Fn(&Seen) -> bool) {
         let wait = async {
             loop {
                 let arrived = self.state.arrived.notified();
-                if self.count() >= count {
+                let so_far =
+                    self.state.seen.lock().unwrap().iter().filter(|it| of_kind(it)).count();
+                if so_far >= count {
                     return;
                 }
                 arrived.await;
