@@ -1,8 +1,8 @@
 //! A store that can be let go of, and taken back: sled is one process's at a time.
 //!
 //! Nothing that is revoked during an upgrade is lost. Before the store is let go of
-//! all changes are in memory here. While it is away changes are refused (503), here
-//! and there, but for those of the new process's own start. From its first change
+//! all changes are in memory here. While it is away changes wait, and are refused (503) if
+//! that is long, here and there, but for those of the new process's own start. From its first change
 //! on the new process sends every one here, and gives no receipt before it holds
 //! here, too: what still runs here is cut by what is revoked there. A process that
 //! does not answer is ended by the other one (see `new` and `old`).
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::heir::Heir;
 use super::new::Predecessor;
+use super::patience::within;
 use crate::store::codec::{CodecError, Record, RecordId};
 use crate::store::{
     Change, CommitError, Committed, Effect, Entry, Key, Observer, OpenError, Receipt, Revision,
@@ -27,7 +28,7 @@ pub(in crate::app) type Reopen = dyn Fn() -> Result<Arc<dyn Store>, OpenError> +
 
 /// Round a store.
 pub(in crate::app) struct LentStore {
-    at: Mutex<At>,
+    at: watch::Sender<At>,
     /// `None` if it can't be handed over.
     reopen: Option<Box<Reopen>>,
     told: Arc<Told>,
@@ -89,6 +90,10 @@ pub(super) enum OutOfStep {
     Unreadable(#[from] CodecError),
 }
 
+/// A change waits so long, in tenths of a second, for a store that is away: most are back
+/// sooner, and nobody has to ask again.
+const WAITS: u32 = 10;
+
 const AWAY: &str = "another process is taking over; ask again in a moment";
 
 impl LentStore {
@@ -100,7 +105,7 @@ impl LentStore {
     ) -> Self {
         let head = AtomicU64::new(store.status().head);
         LentStore {
-            at: Mutex::new(At::Here(store)),
+            at: watch::Sender::new(At::Here(store)),
             reopen,
             told: Arc::new(Told { inner: Mutex::new(None), head, before }),
             moves: Mutex::default(),
@@ -113,7 +118,7 @@ impl LentStore {
         if self.reopen.is_none() {
             return Some("the store is in memory and would be lost".to_owned());
         }
-        if matches!(&*self.at.lock(), At::Away) {
+        if matches!(&*self.at.borrow(), At::Away) {
             return Some("the store is not back yet from an upgrade that failed".to_owned());
         }
         self.status().refusing.map(|why| format!("the store takes no changes: {why}"))
@@ -128,11 +133,8 @@ impl LentStore {
     /// free when this returns. Blocks.
     pub(super) fn let_go(&self) {
         let _moves = self.moves.lock();
-        let mut at = self.at.lock();
-        let At::Here(store) = &*at else { return };
-        let store = Arc::clone(store);
-        *at = At::Away;
-        drop(at);
+        let At::Here(store) = self.at.borrow().clone() else { return };
+        self.at.send_replace(At::Away);
         self.here.send_replace(false);
         store.close();
         self.told.head.store(store.status().head, Ordering::Release);
@@ -145,7 +147,7 @@ impl LentStore {
     /// for good: memory would be older than what was acknowledged.
     pub(in crate::app) fn take_back(&self) -> Result<(), String> {
         let _moves = self.moves.lock();
-        let (At::Away | At::Overdue(_), Some(reopen)) = (self.at.lock().clone(), &self.reopen)
+        let (At::Away | At::Overdue(_), Some(reopen)) = (self.at.borrow().clone(), &self.reopen)
         else {
             return Ok(());
         };
@@ -156,31 +158,34 @@ impl LentStore {
             let why = format!(
                 "the store is at revision {found}, and this process knows of {known}; restart it"
             );
-            *self.at.lock() = At::Lost(why.clone());
+            self.at.send_replace(At::Lost(why.clone()));
             return Err(why);
         }
         store.observe(Arc::clone(&self.told) as Arc<dyn Observer>);
-        *self.at.lock() = At::Here(store);
+        self.at.send_replace(At::Here(store));
         self.here.send_replace(true);
         Ok(())
     }
 
     /// Says why it does not come back.
     pub(super) fn is_overdue(&self, why: String) {
-        let mut at = self.at.lock();
-        if matches!(&*at, At::Away) {
-            *at = At::Overdue(why);
-        }
+        self.at.send_if_modified(|at| {
+            let is_away = matches!(at, At::Away);
+            if is_away {
+                *at = At::Overdue(why);
+            }
+            is_away
+        });
     }
 
     /// Whether asking for it again is of any use.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(&*self.at.lock(), At::Lost(_))
+        matches!(&*self.at.borrow(), At::Lost(_))
     }
 
     /// It is with the process that serves now.
     pub(super) fn is_with(&self, heir: Arc<Heir>) {
-        *self.at.lock() = At::There(heir);
+        self.at.send_replace(At::There(heir));
     }
 
     /// Takes in a change of the next process. Gives how many live things it ended.
@@ -202,8 +207,20 @@ impl LentStore {
         Ok(self.told.committed(change))
     }
 
+    /// Where it is, after a moment if it is between two processes.
+    async fn comes_to(&self) -> At {
+        let mut at = self.at.subscribe();
+        let now = at.borrow().clone();
+        if !matches!(now, At::Away) {
+            return now;
+        }
+        let arrives =
+            async { at.wait_for(|at| !matches!(at, At::Away)).await.ok().map(|at| at.clone()) };
+        within(WAITS, arrives).await.flatten().unwrap_or(now)
+    }
+
     fn elsewhere(&self) -> StoreError {
-        let why = match &*self.at.lock() {
+        let why = match &*self.at.borrow() {
             At::Overdue(why) | At::Lost(why) => why.clone(),
             _ => AWAY.to_owned(),
         };
@@ -211,7 +228,7 @@ impl LentStore {
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, StoreError> {
-        if let At::Here(store) = &*self.at.lock() {
+        if let At::Here(store) = &*self.at.borrow() {
             return Ok(Arc::clone(store));
         }
         Err(self.elsewhere())
@@ -240,8 +257,7 @@ impl Store for LentStore {
     }
 
     async fn commit(&self, change: Change) -> Result<Receipt, CommitError> {
-        let at = self.at.lock().clone();
-        match at {
+        match self.comes_to().await {
             At::Here(store) => {
                 let receipt = store.commit(change).await?;
                 match &self.told.before {
@@ -265,7 +281,7 @@ impl Store for LentStore {
     /// A store that is away for a moment is no reason not to be ready.
     fn status(&self) -> Status {
         let head = self.told.head.load(Ordering::Acquire);
-        match &*self.at.lock() {
+        match &*self.at.borrow() {
             At::Here(store) => store.status(),
             At::Away | At::There(_) => Status { head, refusing: None },
             At::Overdue(why) | At::Lost(why) => Status { head, refusing: Some(why.clone()) },
@@ -276,5 +292,45 @@ impl Store for LentStore {
         if let Ok(store) = self.store() {
             store.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn away() -> Arc<LentStore> {
+        let reopen: Box<Reopen> = Box::new(|| Ok(Arc::new(MemoryStore::new()) as Arc<dyn Store>));
+        let lent = LentStore::new(Arc::new(MemoryStore::new()), Some(reopen), None);
+        lent.let_go();
+        Arc::new(lent)
+    }
+
+    fn a_change() -> Change {
+        Change { guards: Vec::new(), ops: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_waits_for_a_store_that_is_soon_back() {
+        let lent = away();
+        let changing = Arc::clone(&lent);
+        let changed = tokio::spawn(async move { changing.commit(a_change()).await });
+        sleep(Duration::from_millis(700)).await;
+        assert!(!changed.is_finished());
+        lent.take_back().unwrap();
+        assert!(changed.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_does_not_wait_for_long() {
+        let begun = Instant::now();
+        let outcome = away().commit(a_change()).await;
+        assert!(matches!(outcome, Err(CommitError::NotDone(_))), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }
