@@ -69,9 +69,13 @@ impl Started {
     }
 
     /// Ends it, unless it has ended: then it says how. Blocks until it is gone, and with
-    /// it what it holds, but for no longer than `patience`.
-    pub(super) fn end(mut self, patience: Duration) -> Option<String> {
+    /// it what it holds, but for no longer than `patience`. One that `has_hung_up` may take as
+    /// long to end by itself: its sockets are closed a moment before it has a status.
+    pub(super) fn end(mut self, has_hung_up: bool, patience: Duration) -> Option<String> {
         let child = self.child.as_mut()?;
+        if let Some(own) = handle(child.id()).filter(|_| has_hung_up) {
+            wait_for_end(&own, patience);
+        }
         let status = child.try_wait().ok().flatten();
         // Its number may be another's by now.
         let own = status.is_none().then(|| handle(child.id())).flatten();
@@ -130,6 +134,28 @@ fn wait_for_end(process: &OwnedFd, patience: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shell that hangs up, and ends when it is told to.
+    #[test]
+    fn who_has_hung_up_is_asked_how_it_ended() {
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; exit 3"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let talk = child.stdin.take().unwrap();
+        let started = Started { child: Some(child), speaks: None };
+        let ending = std::thread::spawn(move || started.end(true, Duration::from_secs(30)));
+        drop(talk);
+        assert_eq!(ending.join().unwrap().as_deref(), Some("exit status: 3"));
+    }
+
+    #[test]
+    fn who_hangs_is_ended() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let started = Started { child: Some(child), speaks: None };
+        assert_eq!(started.end(false, Duration::from_secs(30)), None);
+    }
 
     #[test]
     fn only_what_was_started_here_may_be_ended() {

@@ -172,6 +172,11 @@ impl Heir {
         process.as_ref().is_some_and(|it| pidfd_send_signal(it, Signal::HUP).is_ok())
     }
 
+    /// Whether nothing more comes from it.
+    pub(super) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
     /// Waits until nothing more comes from it.
     pub(in crate::app) async fn gone(&self) {
         let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
@@ -192,7 +197,7 @@ impl Heir {
         let (answer, answered) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.answers.lock().insert(id, answer);
-        if *self.gone.borrow() {
+        if self.is_gone() {
             self.answers.lock().remove(&id);
             return Err(unknown());
         }

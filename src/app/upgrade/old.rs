@@ -135,7 +135,9 @@ impl Running {
                 Ok(pid)
             }
             Err(error) => {
-                let told = spawn_blocking(move || child.end(ENDS_WITHIN)).await.unwrap_or_default();
+                let has_hung_up = heir.is_gone();
+                let ended = spawn_blocking(move || child.end(has_hung_up, ENDS_WITHIN));
+                let told = ended.await.unwrap_or_default();
                 // What it did say before it ended counts.
                 let _ = timeout(ENDS_WITHIN, heir.gone()).await;
                 drop(talking);
