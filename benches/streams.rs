@@ -30,6 +30,8 @@ mod raw;
 mod secure;
 #[path = "../tests/it/upstream.rs"]
 mod upstream;
+#[path = "../tests/it/wait.rs"]
+mod wait;
 
 use std::time::{Duration, Instant};
 

@@ -166,12 +166,7 @@ impl World {
     }
 
     async fn gauges_are_back(&self) {
-        let back = async {
-            while !self.h.metrics().await.contains("portcullis_open_streams 0\n") {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, back).await.expect("none is open");
+        self.h.metered(&["portcullis_open_streams 0"]).await;
     }
 }
 
@@ -460,7 +455,7 @@ async fn each_side_may_end_it_and_nothing_stays_open() {
     world.upstream.wait_open(1).await;
     // The connection goes, and all that it had.
     echoes(&mut neighbour, "still here").await;
-    assert!(world.h.metrics().await.contains("portcullis_open_streams 1\n"));
+    world.h.metered(&["portcullis_open_streams 1"]).await;
     world.h2.driver.abort();
     world.upstream.wait_open(0).await;
     world.gauges_are_back().await;

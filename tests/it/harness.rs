@@ -12,8 +12,10 @@ use portcullis::edge::{Probe, Resolver, SystemProbe, SystemResolver};
 use portcullis::service::{Actor, create_admin};
 use portcullis::store::Store;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// Everything that was written to the access log.
 #[derive(Clone, Default)]
@@ -436,6 +438,24 @@ impl Harness {
         self.http.get(url).send().await.unwrap().text().await.unwrap()
     }
 
+    /// Waits until the metrics page has these lines, and returns it: what a client has its
+    /// answer to is counted a moment later.
+    pub(crate) async fn metered(&self, lines: &[&str]) -> String {
+        let find = async {
+            loop {
+                let page = self.metrics().await;
+                if lines.iter().all(|wanted| page.lines().any(|line| line == *wanted)) {
+                    return page;
+                }
+                sleep(STEP).await;
+            }
+        };
+        match timeout(PATIENCE, find).await {
+            Ok(page) => page,
+            Err(_) => panic!("not all of {lines:#?} are in\n{}", self.metrics().await),
+        }
+    }
+
     /// Waits until the log has a line that `wanted` picks, and returns it.
     pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = async {
@@ -443,10 +463,10 @@ impl Harness {
                 if let Some(line) = self.log.lines().into_iter().rev().find(&wanted) {
                     return line;
                 }
-                tokio::task::yield_now().await;
+                sleep(STEP).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), find).await.unwrap_or_else(|_| {
+        timeout(PATIENCE, find).await.unwrap_or_else(|_| {
             panic!("no such line in the log:\n{}", self.log.text());
         })
     }

@@ -57,4 +57,5 @@ mod trailers;
 mod upgrade;
 mod upstream;
 mod upstreams;
+mod wait;
 mod websockets;

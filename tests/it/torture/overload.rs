@@ -19,13 +19,7 @@ fn get(path: &str, token: &str) -> String {
 }
 
 async fn waiting(h: &Harness, count: i64) {
-    let line = format!("portcullis_requests_waiting {count}\n");
-    let wait = async {
-        while !h.metrics().await.contains(&line) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("so many wait");
+    h.metered(&[&format!("portcullis_requests_waiting {count}")]).await;
 }
 
 fn is_refused(answer: &Answer) -> bool {
@@ -75,7 +69,7 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
     h.logged(|line| line["reason"] == "overloaded" && line["status"] == 503).await;
     let counted =
         "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 3";
-    assert!(h.metrics().await.contains(counted));
+    h.metered(&[counted]).await;
     // The gateway's own answers, and everything beside the data plane, go on.
     assert_eq!(h.try_trade(&minted).await.0, 200);
     assert_eq!(h.admin("GET", "/v1/me", json!(null)).await.0, 200);
@@ -164,10 +158,8 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
             // Each is told from the one before by its last digits.
             let late = late + Duration::from_micros(u64::from(n + 1));
             tell.send(Sample { at, late }).unwrap();
-            let line = format!("portcullis_data_plane_lag_seconds {}\n", late.as_secs_f64());
-            while !h.metrics().await.contains(&line) {
-                tokio::task::yield_now().await;
-            }
+            let line = format!("portcullis_data_plane_lag_seconds {}", late.as_secs_f64());
+            h.metered(&[&line]).await;
         }
     };
     let mut stream = Raw::connect(h.data()).await;
@@ -198,7 +190,7 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
     assert_eq!(h.running().context.memory.streams.count(), 1);
     let counted =
         "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 23";
-    assert!(h.metrics().await.contains(counted));
+    h.metered(&[counted]).await;
     // It is for the operator to say from when on.
     h.reload(|text| format!("{text}\n[server.limits]\nlag = \"2s\"\n")).await.unwrap();
     probes(&h, 60, late).await;
@@ -228,10 +220,7 @@ async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
         tell_other.send(Sample { at, late: Duration::ZERO }).unwrap();
         tell.send(Sample { at, late }).unwrap();
     }
-    let line = "portcullis_data_plane_lag_seconds 0.703\n";
-    while !h.metrics().await.contains(line) {
-        tokio::task::yield_now().await;
-    }
+    h.metered(&["portcullis_data_plane_lag_seconds 0.703"]).await;
     let mut refused = Vec::new();
     for client in &mut clients {
         let mut count = 0;
