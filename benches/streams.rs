@@ -14,6 +14,8 @@
     reason = "a bench that is wrong should say so; the tests' world has more than is used here"
 )]
 
+#[path = "../tests/it/addresses.rs"]
+mod addresses;
 #[path = "../tests/it/backends.rs"]
 mod backends;
 #[path = "../tests/it/endless.rs"]

@@ -14,6 +14,7 @@ use portcullis::store::Store;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use crate::addresses::Refusing;
 use crate::upstream::Upstream;
 use crate::wait::{PATIENCE, STEP};
 
@@ -58,6 +59,7 @@ pub(crate) struct Harness {
     other_clock: Option<Arc<dyn Clock>>,
     /// Of the first start.
     probe: Mutex<Option<Box<dyn Probe>>>,
+    _dead: Refusing,
 }
 
 /// A minted credential.
@@ -211,8 +213,7 @@ impl Builder {
     pub(crate) async fn start(self) -> Harness {
         let upstream = Upstream::start().await;
         let folder = tempfile::tempdir().unwrap();
-        // A port that refuses: bound once, then let go.
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dead = Refusing::new();
         let text = format!(
             r#"
 [server]
@@ -245,6 +246,7 @@ connect_timeout = "2s"
             path = folder.path().join("state").display(),
             legacy = upstream.address,
             upstream_extra = self.upstream_extra,
+            dead = dead.address,
             routes = self.routes,
         );
         let mut harness = Harness {
@@ -260,6 +262,7 @@ connect_timeout = "2s"
             resolver: self.resolver,
             other_clock: self.other_clock,
             probe: Mutex::new(self.probe),
+            _dead: dead,
         };
         harness.launch().await.unwrap();
         let context = &harness.running().context;

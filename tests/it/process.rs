@@ -1,13 +1,13 @@
 //! The real program in a process of its own: killed, measured, locked out.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::addresses::{Refusing, free};
 use crate::harness::ROUTES;
 use crate::raw::Raw;
 use crate::upstream::Upstream;
@@ -27,19 +27,7 @@ pub(crate) struct Process {
     pub(crate) metrics: SocketAddr,
     pub(crate) key: String,
     pub(crate) http: reqwest::Client,
-}
-
-/// An address that nobody has, nor gets from the system meanwhile: its port lies below
-/// those that are given out for outgoing connections, and no other call returns it.
-pub(crate) fn free() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 89;
-        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (next % 22_000) as u16));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    _dead: Refusing,
 }
 
 impl Process {
@@ -53,7 +41,8 @@ impl Process {
     /// of `[server]` and below.
     pub(crate) fn prepare(upstream: SocketAddr, limits: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (data, admin, metrics, dead) = (free(), free(), free(), free());
+        let (data, admin, metrics) = (free(), free(), free());
+        let dead = Refusing::new();
         let text = format!(
             "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
              [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
@@ -61,11 +50,13 @@ impl Process {
              [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
              [[upstream]]\nname = \"dead\"\naddresses = [\"{dead}\"]\n{ROUTES}",
             folder.path().join("state").display(),
+            dead = dead.address,
         );
         std::fs::write(folder.path().join("portcullis.toml"), text).unwrap();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let key = String::new();
         let mut process =
-            Process { child: None, folder, data, admin, metrics, key: String::new(), http };
+            Process { child: None, folder, data, admin, metrics, key, http, _dead: dead };
         let made = process.run(&["admin", "create", "--name", "root", "--role", "super-admin"]);
         assert!(made.status.success(), "{made:?}");
         process.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::process::free;
+use crate::addresses::free;
 use crate::raw::Raw;
 use crate::secure::{H2, Pki, Whole, request};
 use crate::torture::{legacy, steady};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portcullis::edge::Resolver;
 
+use crate::addresses::Refusing;
 use crate::backends::{Act, Authority, Http2, Scripted, tls};
 use crate::harness::{Harness, ROUTES};
 use crate::raw::{Answer, Raw, once};
@@ -351,11 +352,11 @@ async fn a_connection_that_lay_about_is_replaced_once() {
 #[tokio::test]
 async fn where_nothing_was_sent_any_method_goes_elsewhere() {
     let backend = Scripted::start(Act::Answer).await;
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = Refusing::new();
     let harness = start(&format!(
         "{}\nhealth_check = {{ interval = \"10m\", unhealthy_after = 100 }}\n\
          outlier_ejection = {{ after = 0 }}",
-        addresses(&[dead, backend.address])
+        addresses(&[dead.address, backend.address])
     ))
     .await;
     for n in 0..6 {
