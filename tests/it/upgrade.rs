@@ -1,12 +1,13 @@
 //! A new binary takes over from a running one, over real processes: no request is
 //! lost, nothing that is revoked comes back, and what fails leaves all as it was.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -109,10 +110,16 @@ impl Gateway {
         self.process.folder.path().join("portcullis")
     }
 
-    /// Puts another program in the place of this one.
+    /// Puts another program in the place of this one. A child writes it: what this process
+    /// has open to write, another child that is just being started has, too, and what
+    /// anybody may write can't be executed.
     pub(crate) fn put(&self, script: &str) {
         let beside = self.process.folder.path().join("next");
-        std::fs::write(&beside, script).unwrap();
+        let mut writes = Command::new("tee");
+        writes.arg(&beside).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut writes = writes.spawn().unwrap();
+        writes.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(writes.wait().unwrap().success());
         std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(beside, self.program()).unwrap();
     }
