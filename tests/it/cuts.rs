@@ -213,9 +213,10 @@ async fn a_socket_is_told_when_the_gateway_stops() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_tunnel_outlasts_the_idle_timeout() {
-    let world = World::with("[server.limits]\nidle_timeout = \"1s\"\n").await;
+    let mut world = World::with("[server.limits]\nidle_timeout = \"1s\"\n").await;
     let token = world.h.token(&["reader"]).await;
-    let fronts = [Front::Plain, Front::Http2];
+    world.connect_again().await;
+    let fronts = [Front::Http2, Front::Plain];
     let mut held = Vec::new();
     for front in fronts {
         held.push(world.open("ws-idle", front, "quiet", &token).await);

@@ -387,7 +387,7 @@ async fn a_client_that_stops_sending_is_no_fault_of_the_upstream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_upstream_is_502_and_a_slow_one_504() {
-    let h = Harness::builder().upstream("read_timeout = \"300ms\"\n").start().await;
+    let h = Harness::builder().upstream("read_timeout = \"1s\"\n").start().await;
     let token = h.token(&["reader"]).await;
     let (status, body) = h.ask("GET", "/dead/acme/x", Some(&token)).await;
     assert_eq!((status, body["error"].as_str()), (502, Some("bad_gateway")));

@@ -345,7 +345,7 @@ async fn rights_inside_a_body_are_judged_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_preface_is_closed_by_the_deadline() {
-    let limits = "[server.limits]\nheader_timeout = \"200ms\"\n";
+    let limits = "[server.limits]\nheader_timeout = \"1s\"\n";
     let h = Harness::builder().server(limits).start().await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut halves = Vec::new();

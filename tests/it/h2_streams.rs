@@ -94,7 +94,7 @@ async fn a_stream_without_end_is_cut_when_the_drain_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_answered_and_told_apart() {
-    let h = Harness::builder().upstream("read_timeout = \"200ms\"\n").start().await;
+    let h = Harness::builder().upstream("read_timeout = \"1s\"\n").start().await;
     let token = h.token(&["reader"]).await;
     let h2 = H2::plain(h.data()).await;
     for (method, body) in [("GET", true), ("HEAD", false)] {

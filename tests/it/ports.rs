@@ -37,7 +37,7 @@ async fn whoever_takes_all_places_leaves_some_for_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_or_long_head_ends_the_connection() {
-    let h = Harness::builder().server("[server.limits]\nheader_timeout = \"300ms\"").start().await;
+    let h = Harness::builder().server("[server.limits]\nheader_timeout = \"1s\"").start().await;
     for port in [h.running().admin, h.running().metrics] {
         let mut slow = Raw::connect(port).await;
         slow.send("GET /healthz HTTP/1.1\r\nHo").await;

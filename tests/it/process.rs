@@ -11,6 +11,7 @@ use crate::addresses::{Refusing, free};
 use crate::harness::ROUTES;
 use crate::raw::Raw;
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 /// The program that is tried: `make torture` names the one that is shipped.
 pub(crate) fn program() -> String {
@@ -117,6 +118,15 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Waits until load balancers hear that it is to get nothing more.
+    async fn unready(&self) {
+        let url = format!("http://{}/readyz", self.metrics);
+        until("it is not ready", async || {
+            self.http.get(&url).send().await.unwrap().status() == 503
+        })
+        .await;
     }
 
     /// SIGTERM.
@@ -336,9 +346,7 @@ async fn sigterm_drains_and_ends_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_gives_load_balancers_time() {
     let upstream = Upstream::start().await;
-    let server = "shutdown_delay = \"3s\"\ndrain_timeout = \"1s\"";
-    let mut process = Process::prepare(upstream.address, "");
-    process.configure(server);
+    let mut process = Process::prepare(upstream.address, "shutdown_delay = \"1h\"");
     process.launch().await;
     let made = process
         .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
@@ -347,13 +355,8 @@ async fn sigterm_gives_load_balancers_time() {
     let request =
         format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
     let mut idle = Raw::connect(process.data).await;
-    let mut endless = Raw::connect(process.data).await;
-    endless.send(request.replace("/x", "/events")).await;
-    upstream.wait_for_streams(1).await;
-    let child = process.child.as_mut().unwrap();
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    let ready = format!("http://{}/readyz", process.metrics);
-    while process.http.get(&ready).send().await.unwrap().status() != 503 {}
+    process.terminate();
+    process.unready().await;
     for _ in 0..3 {
         let mut fresh = Raw::connect(process.data).await;
         fresh.send(&request).await;
@@ -362,7 +365,27 @@ async fn sigterm_gives_load_balancers_time() {
     }
     idle.send(&request).await;
     assert_eq!(idle.answer().await.unwrap().status, 200);
-    // Then the bound: what never ends by itself is ended.
+}
+
+/// When that time is over comes the bound: what never ends by itself is ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_ends_is_ended_after_the_time_of_load_balancers() {
+    let upstream = Upstream::start().await;
+    let mut process = Process::prepare(upstream.address, "");
+    process.configure("shutdown_delay = \"200ms\"\ndrain_timeout = \"1s\"");
+    process.launch().await;
+    let made = process
+        .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
+        .await;
+    let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
+    let mut endless = Raw::connect(process.data).await;
+    endless
+        .send(format!(
+            "GET /any/acme/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
+    upstream.wait_for_streams(1).await;
+    process.terminate();
     let status = process.child.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
     assert!(endless.is_closed().await);
@@ -373,14 +396,10 @@ async fn a_second_sigterm_ends_at_once() {
     let upstream = Upstream::start().await;
     let mut process = Process::prepare(upstream.address, "shutdown_delay = \"1h\"");
     process.launch().await;
-    let child = process.child.as_mut().unwrap();
-    let kill = |signal: &str, id: u32| {
-        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
-    };
-    kill("-INT", child.id());
-    let ready = format!("http://{}/readyz", process.metrics);
-    while process.http.get(&ready).send().await.unwrap().status() != 503 {}
-    kill("-TERM", child.id());
+    let pid = process.child.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    process.unready().await;
+    process.terminate();
     let status = process.child.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(1), "{}", process.stderr());
 }

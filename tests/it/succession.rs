@@ -286,7 +286,8 @@ async fn the_ports_beside_are_handed_over_at_once() {
 /// given up hears that nobody listens any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_given_up_holds_nothing() {
-    let gateway = Gateway::start("upgrade_timeout = \"1s\"\ndrain_timeout = \"5s\"").await;
+    // Long enough for its list.
+    let gateway = Gateway::start("upgrade_timeout = \"5s\"\ndrain_timeout = \"5s\"").await;
     let (_, token) = gateway.mint().await;
     let mut kept = Raw::connect(gateway.process.data).await;
     kept.send(format!(
@@ -296,7 +297,7 @@ async fn a_process_that_was_given_up_holds_nothing() {
     assert_eq!(kept.answer().await.unwrap().status, 200);
     gateway.put(
         "#!/bin/sh\nat=${0%/*}\nfor fd in /proc/$$/fd/*; do echo \"${fd##*/} $(readlink $fd)\"; done \
-         >\"$at/fds\"\nexec 9<&0\n(read -r word <&9; echo hung up >\"$at/orphan\") &\nwait\n",
+         >\"$at/list\"\nmv \"$at/list\" \"$at/fds\"\nexec 9<&0\n(read -r word <&9; echo hung up >\"$at/orphan\") &\nwait\n",
     );
     gateway.upgrade_in_vain("failed", 1).await;
     let fds = written(&gateway.file("fds")).await;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -127,7 +126,7 @@ async fn upgrades_over_tls_and_http2_lose_no_request_and_no_websocket() {
     pki.issue("a", &["localhost"]);
     let encrypted = free();
     let section = pki.section(&["a"], "").replace("127.0.0.1:0", &encrypted.to_string());
-    let server = format!("drain_timeout = \"4s\"\n{section}");
+    let server = format!("drain_timeout = \"8s\"\n{section}");
     let api = legacy::start(|_| ()).await;
     let mut gateway = Gateway::over(api, Upstream::start().await, &server).await;
     let (_, token) = gateway.mint().await;
@@ -148,14 +147,13 @@ async fn upgrades_over_tls_and_http2_lose_no_request_and_no_websocket() {
         let mut socket = steady::websocket(&gateway.process, &token).await;
         let old = gateway.pid;
         gateway.upgrade().await;
-        callers.go_on().await;
         // What was open before goes on in the old process, for as long as it may.
         for n in 0..10 {
             let message = steady::frame(&format!("message {n}"));
             assert!(socket.try_send(&message).await, "round {round}");
             assert_eq!(socket.exactly(message.len()).await, message, "round {round}");
-            sleep(Duration::from_millis(100)).await;
         }
+        callers.go_on().await;
         // And is told when that is over: 1001, "going away".
         assert!(gateway.is_gone(old).await, "round {round}: {}", gateway.process.stderr());
         let rest = socket.rest().await;

@@ -169,7 +169,7 @@ async fn a_reload_shows_new_certificates_and_leaves_connections_open() {
 async fn a_handshake_that_stalls_is_closed() {
     let pki = Pki::new();
     pki.issue("a", &["localhost"]);
-    let limits = "[server.limits]\nheader_timeout = \"200ms\"\n";
+    let limits = "[server.limits]\nheader_timeout = \"1s\"\n";
     let section = pki.section(&["a"], "") + limits;
     let h = Harness::builder().server(&section).start().await;
     let token = h.token(&["reader"]).await;

@@ -413,7 +413,7 @@ async fn changes_wait_while_the_store_is_away_and_go_on_when_it_is_back() {
 /// next upgrade works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_process_that_is_no_good_changes_nothing() {
-    let mut gateway = Gateway::start("upgrade_timeout = \"1s\"\ndrain_timeout = \"5s\"").await;
+    let mut gateway = Gateway::start("drain_timeout = \"5s\"").await;
     let (_, token) = gateway.mint().await;
     let good = std::fs::read_to_string(gateway.process.config()).unwrap();
 
@@ -427,14 +427,8 @@ async fn a_new_process_that_is_no_good_changes_nothing() {
     std::fs::write(gateway.process.config(), &good).unwrap();
     gateway.put("#!/bin/sh\nexit 1\n");
     gateway.upgrade_in_vain("failed", 3).await;
-    gateway.put("#!/bin/sh\nexec sleep 1000\n");
-    gateway.upgrade_in_vain("failed", 4).await;
-    gateway.put(STALLS);
-    gateway.upgrade_in_vain("failed", 5).await;
-    let stalled = std::fs::read_to_string(gateway.process.folder.path().join("stalled")).unwrap();
-    assert!(gateway.is_gone(stalled.trim().parse().unwrap()).await, "what hangs is ended");
     std::fs::remove_file(gateway.program()).unwrap();
-    gateway.upgrade_in_vain("failed", 6).await;
+    gateway.upgrade_in_vain("failed", 4).await;
 
     assert_eq!(gateway.process.ask(&token).await, 200);
     assert_eq!(gateway.try_change().await.0, 201);
@@ -446,16 +440,36 @@ async fn a_new_process_that_is_no_good_changes_nothing() {
     assert!(gateway.is_gone(old).await);
 }
 
+/// Before it says that it is good, and when it has the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_process_that_hangs_is_ended_and_changes_nothing() {
+    let hangs = async |server: &str, program: &str| {
+        let gateway = Gateway::start(server).await;
+        let (_, token) = gateway.mint().await;
+        gateway.put(program);
+        gateway.upgrade_in_vain("failed", 1).await;
+        assert_eq!(gateway.process.ask(&token).await, 200);
+        assert_eq!(gateway.try_change().await.0, 201);
+        gateway
+    };
+    // The second one has to get as far as that.
+    let (_, gateway) = tokio::join!(
+        hangs("upgrade_timeout = \"1s\"", "#!/bin/sh\nexec sleep 1000\n"),
+        hangs("upgrade_timeout = \"5s\"", STALLS),
+    );
+    let stalled = std::fs::read_to_string(gateway.process.folder.path().join("stalled")).unwrap();
+    assert!(gateway.is_gone(stalled.trim().parse().unwrap()).await, "what hangs is ended");
+}
+
 /// What still runs in the old process is cut by what is revoked in the new one, before
 /// the receipt; the rest lives until `drain_timeout`.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_live_on_until_they_are_revoked_or_drained() {
-    let mut gateway = Gateway::start("drain_timeout = \"4s\"").await;
+    let mut gateway = Gateway::start("drain_timeout = \"60s\"").await;
     let (_, lives) = gateway.mint().await;
     let (_, dies) = gateway.mint().await;
-    let (mut living, mut dying) = (gateway.events(&lives).await, gateway.events(&dies).await);
+    let (_living, mut dying) = (gateway.events(&lives).await, gateway.events(&dies).await);
     gateway.upstream.wait_for_streams(2).await;
-    let old = gateway.pid;
     gateway.upgrade().await;
     let receipt = gateway.revoke(&dies).await;
     assert_eq!(receipt["streams_closed"], 1, "{receipt}");
@@ -463,6 +477,14 @@ async fn streams_live_on_until_they_are_revoked_or_drained() {
     assert!(dying.is_closed().await);
     // There are two processes already.
     gateway.upgrade_in_vain("refused", 1).await;
+    gateway.upstream.wait_for_streams(1).await;
+
+    let mut gateway = Gateway::start("drain_timeout = \"1s\"").await;
+    let (_, lives) = gateway.mint().await;
+    let mut living = gateway.events(&lives).await;
+    gateway.upstream.wait_for_streams(1).await;
+    let old = gateway.pid;
+    gateway.upgrade().await;
     assert!(gateway.is_gone(old).await);
     assert!(living.is_closed().await);
     gateway.upstream.wait_for_streams(0).await;

@@ -221,7 +221,7 @@ async fn trust_is_not_shared_and_is_read_again_at_a_reload() {
 async fn every_failure_has_its_status_its_word_and_its_count() {
     let backend = Scripted::start(Act::Answer).await;
     let harness = start(&format!(
-        "{}\nread_timeout = \"300ms\"\noutlier_ejection = {{ after = 0 }}",
+        "{}\nread_timeout = \"1s\"\noutlier_ejection = {{ after = 0 }}",
         addresses(&[backend.address])
     ))
     .await;
@@ -399,7 +399,7 @@ async fn an_address_where_requests_fail_is_left_out() {
 async fn silence_counts_against_an_address() {
     let (bad, good) = (Scripted::start(Act::Hush).await, Scripted::start(Act::Answer).await);
     let harness = start(&format!(
-        "{}\nread_timeout = \"100ms\"\n\
+        "{}\nread_timeout = \"1s\"\n\
          outlier_ejection = {{ after = 2, base_time = \"10m\", max_time = \"10m\" }}",
         addresses(&[bad.address, good.address])
     ))
