@@ -39,13 +39,17 @@ impl Process {
     }
 
     /// Its files and its administrator, and not yet the server. `limits` are lines
-    /// of `[server]` and below.
+    /// of `[server]` and below. Unless they say so, nobody is refused because the machine
+    /// is busy.
     pub(crate) fn prepare(upstream: SocketAddr, limits: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (data, admin, metrics) = (free(), free(), free());
         let dead = Refusing::new();
+        let lag = if limits.contains("lag = ") { "" } else { "lag = \"0s\"" };
+        let (server, limits) = limits.split_once("[server.limits]").unwrap_or((limits, ""));
         let text = format!(
-            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
+            "[server]\nlisten = [\"{data}\"]\ndrain_timeout = \"5s\"\n{server}\n\
+             [server.limits]\n{lag}{limits}\n[admin]\nlisten = \"{admin}\"\n\
              [metrics]\nlisten = \"{metrics}\"\n[store]\nengine = \"sled\"\npath = \"{}\"\n\
              [oauth]\nissuer = \"http://{data}\"\naudience = \"a\"\n\
              [[upstream]]\nname = \"legacy\"\naddresses = [\"{upstream}\"]\n\
