@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis::app::{Means, Running, StartError, TakenOn, start};
@@ -169,6 +168,12 @@ impl Probe for InTime {
     }
 }
 
+/// Asks each time on a connection of its own: one that was kept may be closing just then,
+/// and would count.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap()
+}
+
 /// What a test may set before the start.
 pub(crate) struct Builder {
     engine: &'static str,
@@ -270,7 +275,7 @@ connect_timeout = "2s"
             clock: Arc::new(ManualClock::new(UnixTime::from_secs(1_795_316_400))),
             log: LogBuffer::default(),
             folder,
-            http: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            http: client(),
             admin_key: String::new(),
             text,
             store: self.store,

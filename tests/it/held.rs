@@ -115,9 +115,7 @@ impl World {
         pki.issue("a", &["localhost"]);
         let section = pki.section(&["a"], "") + limits;
         let builder = Harness::builder().server(&section);
-        let mut h = builder.routes(routes(&upstream)).start().await;
-        // Its connections would count, too.
-        h.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let h = builder.routes(routes(&upstream)).start().await;
         let h2 = connect2(&h, &pki).await;
         World { h, pki, upstream, h2 }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::addresses::{Refusing, free};
-use crate::harness::ROUTES;
+use crate::harness::{ROUTES, client};
 use crate::raw::Raw;
 use crate::upstream::Upstream;
 use crate::wait::until;
@@ -58,7 +58,7 @@ impl Process {
             dead = dead.address,
         );
         std::fs::write(folder.path().join("portcullis.toml"), text).unwrap();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = client();
         let key = String::new();
         let mut process =
             Process { child: None, folder, data, admin, metrics, key, http, _dead: dead };

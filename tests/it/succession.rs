@@ -233,8 +233,7 @@ async fn repeated_receipt_waits(what: Ends) {
     let old = gateway.pid;
     gateway.upgrade().await;
     gateway.halt(old).await;
-    let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-    gateway.process.http = http.clone();
+    let http = gateway.process.http.clone();
     let key = gateway.process.key.clone();
     let credential = format!("http://{}/v1/credentials/{id}", gateway.process.admin);
     let leaves = tokio::spawn(what.ask(&http, &credential, &key).send());
