@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Harness, Minted};
 use crate::raw::Raw;
+use crate::wait::{STEP, until};
 
 const STAGE: &str = "/v1/accounts/acme/account_environments/prod/campaigns";
 const CLEAR: &str = "/backend/accounts/acme/tag-clear";
@@ -25,16 +26,11 @@ async fn upload(h: &Harness, method: &str, path: &str, token: &str) -> Raw {
 }
 
 async fn open_streams(h: &Harness, minted: &Minted, count: u64) {
-    let wait = async {
-        loop {
-            let (_, impact) = h.admin("GET", &of(minted, "/impact"), json!(null)).await;
-            if impact["open_streams"] == count {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("as many streams");
+    until("as many streams", async || {
+        let (_, impact) = h.admin("GET", &of(minted, "/impact"), json!(null)).await;
+        impact["open_streams"] == count
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +138,7 @@ async fn an_armed_role_works_for_its_minutes() {
             if !trail["items"].as_array().unwrap().is_empty() {
                 return trail;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(STEP).await;
         }
     };
     let trail = tokio::time::timeout(Duration::from_secs(30), lapse).await.expect("a lapse");

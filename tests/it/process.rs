@@ -111,17 +111,13 @@ impl Process {
     /// Waits until it is ready.
     pub(crate) async fn ready(&mut self) {
         let url = format!("http://{}/readyz", self.metrics);
-        loop {
-            if let Ok(response) = self.http.get(&url).send().await
-                && response.status() == 200
-            {
-                return;
-            }
+        until("the gateway is ready", async || {
             if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                 panic!("the gateway ended with {status}: {}", self.stderr());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            self.http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
     }
 
     /// Waits until load balancers hear that it is to get nothing more.

@@ -14,18 +14,10 @@ use crate::process::{Process, program};
 use crate::raw::Raw;
 use crate::secure::{H2, request};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 fn get(path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
-}
-
-async fn until(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !wanted().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
 }
 
 /// The value of a metric without labels.

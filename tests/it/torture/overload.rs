@@ -13,6 +13,7 @@ use crate::harness::Harness;
 use crate::process::Process;
 use crate::raw::{Answer, Raw, once};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 fn get(path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
@@ -43,9 +44,8 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
         assert!(stream.head().await.unwrap().starts_with("HTTP/1.1 200"));
         let mut upload = Raw::connect(h.data()).await;
         upload.send(format!("POST /any/acme/x HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\na")).await;
-        while h.running().context.memory.streams.count() < 2 * n {
-            tokio::task::yield_now().await;
-        }
+        let streams = &h.running().context.memory.streams;
+        until("both are under way", async || streams.count() == 2 * n).await;
         others.push((stream, upload));
     }
     waiting(&h, 0).await;
@@ -322,9 +322,7 @@ async fn a_saturated_data_plane_keeps_nobody_from_revoking_and_watching() {
             })
         })
         .collect();
-    while begun.load(Ordering::Relaxed) < 1000 {
-        tokio::task::yield_now().await;
-    }
+    until("they flood it", async || begun.load(Ordering::Relaxed) >= 1000).await;
     let ask = async |url: String| {
         let answer = process.http.get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200);

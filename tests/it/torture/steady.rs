@@ -3,7 +3,6 @@
 //! `RESTARTS` say how much.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,6 +12,7 @@ use crate::process::Process;
 use crate::raw::Raw;
 use crate::upgrade::{Gateway, by_sockets, launch};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 const CALLERS: u32 = 32;
 
@@ -47,9 +47,7 @@ async fn reload(process: &Process, round: u64) {
     let child = process.child.as_ref().unwrap().id().to_string();
     let sent = std::process::Command::new("kill").args(["-HUP", &child]).status();
     assert!(sent.unwrap().success());
-    while reloads(process).await == before {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is taken on", async || reloads(process).await != before).await;
 }
 
 /// A text as a client sends it, with a mask that changes nothing.
