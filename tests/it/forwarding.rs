@@ -177,13 +177,10 @@ async fn status_and_fields_come_down_unchanged() {
     let h = Harness::start().await;
     let token = h.token(&["reader"]).await;
     for status in [200, 201, 204, 302, 404, 409, 500, 503] {
-        if status == 204 {
-            continue;
-        }
         let path = format!("/any/acme/raw-status-{status}");
         let answer = once(h.data(), get(&path, &token, "")).await.unwrap();
         assert_eq!(answer.status, status);
-        assert_eq!(answer.body, b"ok");
+        assert_eq!(answer.body, if status == 204 { b"".as_slice() } else { b"ok" });
         assert_eq!(answer.field("location"), Some("/x/y"));
         assert_eq!(answer.head.to_lowercase().matches("x-legacy: ").count(), 2, "{}", answer.head);
         assert_eq!(answer.head.to_lowercase().matches("set-cookie: ").count(), 2);

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use portcullis::edge::Resolver;
@@ -12,6 +11,7 @@ use crate::addresses::Refusing;
 use crate::backends::{Act, Authority, Http2, Scripted, tls};
 use crate::harness::{Harness, ROUTES};
 use crate::raw::{Answer, Raw, once};
+use crate::wait::until;
 
 /// An upstream `u` with these lines, and public routes `/u/…` to it.
 fn with(lines: &str) -> String {
@@ -41,16 +41,6 @@ async fn ask(harness: &Harness, method: &str, path: &str, body: &str) -> Answer 
         "{method} {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n{length}\r\n{body}"
     );
     once(harness.data(), request).await.expect("an answer")
-}
-
-/// Asks until `wanted` says that it is as it should be.
-async fn until<F: Future<Output = bool>>(what: &str, mut wanted: impl FnMut() -> F) {
-    let wait = async {
-        while !wanted().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 fn up(address: SocketAddr, is: u8) -> String {
@@ -540,7 +530,10 @@ async fn a_legacy_key_replaces_the_token_and_is_read_again() {
         let values: Vec<_> = seen.head.headers.get_all("authorization").iter().collect();
         assert_eq!(values, [sent]);
     }
-    assert!(
-        !harness.log.text().contains("b25lOmh1bnRlcjI") && !harness.log.text().contains("stolen")
-    );
+    until("both are in the log", async || {
+        harness.log.lines().iter().filter(|line| line["route"] == "u").count() == 2
+    })
+    .await;
+    let log = harness.log.text();
+    assert!(!log.contains("b25lOmh1bnRlcjI") && !log.contains("stolen"), "{log}");
 }
