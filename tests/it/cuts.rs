@@ -11,8 +11,7 @@ use tokio::time::timeout;
 use crate::harness::{Harness, Minted};
 use crate::held::{Front, Held, STREAMS, World, close_of, ends, path, routes};
 use crate::raw::Raw;
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// Opens every kind of stream for a victim and a neighbour, takes the victim's
 /// right away, and looks at both.

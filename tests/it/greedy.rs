@@ -10,9 +10,8 @@ use tokio::time::timeout;
 use crate::harness::Harness;
 use crate::held::{Front, Held, World, path};
 use crate::raw::Raw;
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const SHORT: &str = "[server.limits]\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"\n";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -18,8 +18,8 @@ use crate::backends::Http2;
 use crate::harness::{Harness, ROUTES};
 use crate::raw::Raw;
 use crate::secure::{H2, Tunnel, Whole, request};
+use crate::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const FLOOD: usize = 32 << 20;
 
 /// An upstream that answers by the last segment of the path: `echo`, and says `hello`

@@ -1,7 +1,5 @@
 //! Clients that hold streams open, of every kind and by every way in.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
@@ -19,8 +17,7 @@ use crate::endless::Endless;
 use crate::harness::{Harness, ROUTES};
 use crate::raw::Wire;
 use crate::secure::{H2, Pki, request};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// Every kind of stream, by each way in that has it.
 pub(crate) const STREAMS: &[(&str, Front)] = &[

@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use crate::process::Process;
 use crate::upstream::Upstream;
-
-const STEP: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::wait::{PATIENCE, STEP};
 
 /// Puts a pipe in the place of a file: whoever reads it waits, as for a disk that hangs.
 pub(crate) fn hang(file: &Path) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::process::program;
+use crate::gateway::{Gateway, STALLS};
+use crate::process::{halt, program, states};
 use crate::raw::Raw;
-use crate::upgrade::{Gateway, PATIENCE, STALLS, STEP};
+use crate::wait::{PATIENCE, STEP, until};
 
 /// Waits until a file is there, and gives what is in it.
 pub(crate) async fn written(path: &Path) -> String {
@@ -53,12 +54,7 @@ impl Gateway {
     }
 
     async fn exists(&self, name: &str) {
-        let wait = async {
-            while !self.file(name).exists() {
-                sleep(STEP).await;
-            }
-        };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {name}"));
+        until(name, async || self.file(name).exists()).await;
     }
 
     pub(crate) async fn said(&self, what: &str) {
@@ -232,7 +228,7 @@ async fn repeated_receipt_waits(what: Ends) {
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
     gateway.upgrade().await;
-    gateway.halt(old).await;
+    halt(old).await;
     let http = gateway.process.http.clone();
     let key = gateway.process.key.clone();
     let credential = format!("http://{}/v1/credentials/{id}", gateway.process.admin);
@@ -250,7 +246,7 @@ async fn repeated_receipt_waits(what: Ends) {
     leaves.abort();
     let again = what.ask(&http, &credential, &key).send().await.unwrap();
     // What was stopped can't have taken it in, so it has been killed.
-    let states = gateway.states(old);
+    let states = states(old);
     assert!(!states.contains(&'T'), "a receipt while the old process may judge: {states:?}");
     let again: Value = again.json().await.unwrap();
     assert!(again["revision"].is_u64(), "{again}");
@@ -357,7 +353,7 @@ async fn a_service_manager_hears_that_it_lives_until_it_does_not() {
     }
     // The old one still drains, and says nothing for the one that hangs.
     assert!(gateway.is_running(old));
-    gateway.halt(gateway.pid).await;
+    halt(gateway.pid).await;
     gateway.is_silent(every * 3).await;
     gateway.signal("-CONT", gateway.pid);
     gateway.wait_for_word("WATCHDOG=1").await;

@@ -9,11 +9,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::addresses::free;
+use crate::gateway::Gateway;
 use crate::raw::Raw;
 use crate::secure::{H2, Pki, Whole, request};
 use crate::torture::{legacy, steady};
-use crate::upgrade::{Gateway, PATIENCE, STEP};
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// Callers without a pause, one for each way in, until they are told to end.
 struct Callers {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// Far more than the busiest machine takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than the busiest machine takes, and less than the minute after which the gateway
+/// gives much up by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 /// Between two looks, so that nobody is kept from what is waited for.
 pub(crate) const STEP: Duration = Duration::from_millis(5);
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Dice, legacy, number};
-use crate::upgrade::{Gateway, PATIENCE, STEP};
+use crate::gateway::Gateway;
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// A child of a process, once there is one.
 async fn child(of: u32) -> u32 {

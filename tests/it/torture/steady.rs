@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::load::Load;
 use super::{legacy, number};
-use crate::process::Process;
+use crate::gateway::Gateway;
+use crate::process::{Process, by_sockets, launch};
 use crate::raw::Raw;
-use crate::upgrade::{Gateway, by_sockets, launch};
 use crate::upstream::Upstream;
 use crate::wait::until;
 
