@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::harness::Harness;
 use crate::secure::{H2, Pki, Whole, request};
+use crate::wait::until;
 
 const EVENTS: &str = "https://localhost/any/acme/events";
 
@@ -64,15 +65,13 @@ async fn the_end_is_announced_and_what_is_under_way_is_answered() {
     let (response, _) = h2.begin(wait, true).await;
     h.upstream.wait_for(1).await;
     let stopping = h.stop_in_background();
-    // GOAWAY: no new requests are taken.
-    loop {
-        let Ok(mut send) = h2.send.clone().ready().await else { break };
+    until("GOAWAY: no new requests are taken", async || {
+        let Ok(mut send) = h2.send.clone().ready().await else { return true };
         let late = request("GET", "https://localhost/any/acme/x", Some(&token));
-        let Ok((answer, _)) = send.send_request(late, true) else { break };
-        if answer.await.is_err() {
-            break;
-        }
-    }
+        let Ok((answer, _)) = send.send_request(late, true) else { return true };
+        answer.await.is_err()
+    })
+    .await;
     assert!(!stopping.is_finished());
     h.upstream.release();
     assert_eq!(Whole::of(response.await.unwrap()).await.status, 200);

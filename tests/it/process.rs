@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
@@ -180,6 +180,18 @@ impl Process {
     pub(crate) fn terminate(&self) {
         let process = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").arg(process).status().unwrap().success());
+    }
+
+    /// Waits until it has ended, and says how.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the gateway ends", async || {
+            status = self.child.as_mut().unwrap().try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        self.child = None;
+        status.unwrap()
     }
 
     pub(crate) fn stderr(&self) -> String {

@@ -153,14 +153,13 @@ async fn sigterm_drains_and_ends_well() {
     .await;
     upstream.wait_for(1).await;
     let mut idle = Raw::connect(process.data).await;
-    let child = process.child.as_mut().unwrap();
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    process.terminate();
     assert!(idle.is_closed().await, "an idle connection is no reason to wait");
     upstream.release();
     let answer = raw.answer().await.unwrap();
     assert_eq!(answer.status, 200, "what is under way gets its answer");
     assert_eq!(answer.field("connection"), Some("close"), "and hears that it was the last");
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 
@@ -208,7 +207,7 @@ async fn what_never_ends_is_ended_after_the_time_of_load_balancers() {
         .await;
     upstream.wait_for_streams(1).await;
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
     assert!(endless.is_closed().await);
 }
@@ -222,7 +221,7 @@ async fn a_second_sigterm_ends_at_once() {
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     process.unready().await;
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(1), "{}", process.stderr());
 }
 

@@ -31,16 +31,7 @@ pub(crate) async fn is_read(file: &Path) -> pipe::Sender {
 
 async fn ends_well(process: &mut Process) {
     process.terminate();
-    let mut child = process.child.take().unwrap();
-    let ended = async {
-        loop {
-            match child.try_wait().unwrap() {
-                Some(status) => return status,
-                None => sleep(STEP).await,
-            }
-        }
-    };
-    let status = timeout(PATIENCE, ended).await.expect("it ends");
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 

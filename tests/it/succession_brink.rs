@@ -107,7 +107,7 @@ async fn sigterm_while_the_new_process_hangs_ends_both() {
     halt(new).await;
     gateway.signal("-CONT", gateway.pid);
     gateway.signal("-TERM", gateway.pid);
-    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    let status = gateway.process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
     assert!(gateway.is_gone(new).await);
     gateway.process.launch().await;
@@ -136,7 +136,7 @@ async fn sigterm_while_the_new_process_has_the_store_gives_it_back_at_once() {
     assert_eq!(gateway.process.ask(&token).await, 401);
     gateway.said("ending: not ready any more").await;
     gateway.signal("-TERM", gateway.pid);
-    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    let status = gateway.process.ended().await;
     assert_eq!(status.code(), Some(1), "{}", gateway.process.stderr());
 }
 

@@ -228,7 +228,7 @@ async fn sigterm_during_an_upgrade_ends_both() {
     };
     let stalled = timeout(PATIENCE, stalled).await.unwrap();
     gateway.signal("-TERM", gateway.pid);
-    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    let status = gateway.process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
     assert!(gateway.is_gone(stalled).await);
     gateway.wait_for_word("STOPPING=1").await;
@@ -249,9 +249,8 @@ async fn sockets_that_are_held_outlive_a_restart() {
     let body = json!({"name": "n", "account": "acme", "roles": ["reader"]});
     let made = process.admin("/v1/credentials", body).await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
-    let mut child = process.child.take().unwrap();
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", process.stderr());
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
     let mut early = Raw::connect(process.data).await;
     let head = "GET /any/acme/x HTTP/1.1\r\nHost: h\r\n";
     early.send(format!("{head}Authorization: Bearer {token}\r\n\r\n")).await;

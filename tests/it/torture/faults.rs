@@ -129,7 +129,7 @@ async fn a_log_that_nobody_reads_any_more_ends_nothing() {
     process.admin(&path, json!({ "reason": "r" })).await;
     assert_eq!(process.ask(&token).await, 401);
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 
@@ -154,7 +154,7 @@ async fn a_log_that_is_blocked_holds_up_neither_requests_nor_the_end() {
         assert_eq!(raw.answer().await.unwrap().status, 200);
     }
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 

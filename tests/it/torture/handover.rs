@@ -72,7 +72,7 @@ async fn a_new_process_that_is_killed_at_any_moment_loses_nothing() {
         } else {
             ended += 1;
             failures = 0;
-            gateway.process.child.take().unwrap().wait().unwrap();
+            gateway.process.ended().await;
             gateway.process.launch().await;
             gateway.pid = gateway.process.child.as_ref().unwrap().id();
         }

@@ -138,8 +138,7 @@ async fn graceful_restarts_break_off_no_request() {
     for _ in 0..rounds {
         load.more(rate / 5).await;
         process.terminate();
-        let mut child = process.child.take().unwrap();
-        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        let status = process.ended().await;
         assert_eq!(status.code(), Some(0), "{}", process.stderr());
         launch(&mut process, by_sockets(&held)).await;
     }
