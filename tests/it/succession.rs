@@ -263,13 +263,13 @@ async fn the_ports_beside_are_handed_over_at_once() {
     gateway.upstream.wait_for_streams(1).await;
     gateway.upgrade().await;
     let ask = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    let of_the_old = "portcullis_upgrades_total{outcome=\"ok\"} 1";
+    let of_the_new = "portcullis_upgrades_total{outcome=\"ok\"} 1";
     let mut in_a_row = 0;
     for _ in 0..1000 {
         let answer = crate::raw::once(gateway.process.metrics, ask).await.unwrap();
         let page = String::from_utf8(answer.body).unwrap();
         assert!(page.contains("portcullis_upgrades_total"), "{page}");
-        in_a_row = if page.contains(of_the_old) { 0 } else { in_a_row + 1 };
+        in_a_row = if page.contains(of_the_new) { in_a_row + 1 } else { 0 };
         if in_a_row == 64 {
             break;
         }
