@@ -187,8 +187,8 @@ impl Gateway {
         if !principal.is_of(&standing) || !Arc::ptr_eq(world, &now_in_force) {
             return Err(Unregistered::Changed);
         }
-        let under_way = || memory.streams.count_of(token.client_id());
-        if principal.concurrency().is_some_and(|most| under_way() > most as usize) {
+        let is_beyond = |most: u32| memory.streams.is_beyond(token.client_id(), most as usize);
+        if principal.concurrency().is_some_and(is_beyond) {
             return Err(Unregistered::Limited(None));
         }
         if let Some(rate) = principal.rate() {

@@ -291,8 +291,8 @@ impl ProxyHttp for Gateway {
             if let Stage::Permitted(passage) = &ctx.stage {
                 passage.was_answered();
             }
-            if ends_with_head(session.req_header(), response) {
-                ctx.bound_rest_of_upload(session.is_body_done());
+            if status != 101 && ends_with_head(session.req_header(), response) {
+                ctx.ends(session);
             }
         }
         if http2::is_of_stream(session) {
@@ -328,13 +328,8 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if end {
-            ctx.bound_rest_of_upload(session.is_body_done());
+            ctx.ends(session);
             ctx.stage.answer_ends(session);
-        }
-        if let (true, Stage::Permitted(passage)) = (end && session.is_body_done(), &mut ctx.stage) {
-            // Over before the client sees the end: whoever may have one request at a time
-            // may send the next. An upload that outlasts its answer is under way yet.
-            passage.guard = None;
         }
         Ok(None)
     }
@@ -343,8 +338,9 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         trailers: &mut HeaderMap,
-        _ctx: &mut Self::CTX,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Bytes>> {
+        ctx.ends(session);
         loan::trails(session, Trailers::of(trailers).downward());
         Ok(None)
     }
