@@ -11,6 +11,7 @@ use pingora::{Error, ErrorType};
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::bid_to_continue;
 use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
 use super::proxy::Gateway;
@@ -268,7 +269,7 @@ pub(super) async fn read_body(
     }
     let expects = session.req_header().headers.get(header::EXPECT);
     if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.downstream_session.write_continue_response().await?;
+        bid_to_continue(session).await?;
     }
     let deadline = Instant::now() + patience;
     let mut body = BytesMut::new();

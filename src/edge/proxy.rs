@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::answer::{reply_to, send};
+use super::answer::{is_interim, reply_to, send};
 use super::downward::{ends_with_head, strip_hop_by_hop};
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::prepare;
@@ -278,6 +278,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
+        is_interim(session, status < 200 && status != 101);
         if status == 101 && !(asks_for_tunnel(session) && grants_tunnel(response)) {
             let fault = "it switches to a protocol that nobody asked for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());

@@ -238,3 +238,56 @@ async fn who_has_read_an_answer_may_ask_the_next() {
         }
     }
 }
+
+/// Who was bidden to go on has not had his answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_goes_on_after_an_interim_answer() {
+    let h = Harness::start().await;
+    let minted = h.mint(&["operator"]).await;
+    let token = h.trade(&minted).await;
+    let campaign = "/v1/accounts/acme/account_environments/1/campaigns/7";
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        minted.client_id, minted.client_secret
+    );
+    let mut raw = Raw::connect(h.data()).await;
+    for (method, path, media, body) in [
+        ("PUT", "/any/acme/bids", "text/plain", "abc"),
+        ("PATCH", campaign, "application/json", "{\"status\":1}"),
+        ("POST", "/oauth2/token", "application/x-www-form-urlencoded", &*form),
+    ] {
+        let authorization = match path {
+            "/oauth2/token" => String::new(),
+            _ => format!("Authorization: Bearer {token}\r\n"),
+        };
+        raw.send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\n{authorization}Content-Type: {media}\r\n\
+             Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        ))
+        .await;
+        assert!(raw.head().await.unwrap().starts_with("HTTP/1.1 100"), "{path}");
+        raw.send(body).await;
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.status, answer.field("connection")), (200, Some("keep-alive")));
+    }
+    // What was not sent after a final answer is none of the next request's.
+    for (path, status, head) in
+        [("/small/other", 403, "HTTP/1.1 403"), ("/any/acme/bids-early", 200, "HTTP/1.1 100")]
+    {
+        let mut raw = Raw::connect(h.data()).await;
+        raw.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: 999\r\nExpect: 100-continue\r\n\r\n"
+        ))
+        .await;
+        let said = raw.head().await.unwrap();
+        assert!(said.starts_with(head), "{path}: {said}");
+        let said = if head.ends_with("100") { raw.head().await.unwrap() } else { said };
+        assert!(said.contains(&format!(" {status} ")), "{path}: {said}");
+        assert!(said.to_lowercase().contains("\r\nconnection: close\r\n"), "{path}: {said}");
+        raw.try_send(format!("{}GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(999))).await;
+        let rest = raw.rest().await;
+        assert!(!rest.starts_with(b"HTTP") && !rest.ends_with(b"{\"ok\":true}"), "{path}");
+    }
+}
