@@ -86,7 +86,10 @@
 //!    gets a connection of its own (`edge::peers::upgrade`), and what may have trailers one
 //!    that carries them past Pingora (`edge::peers::trailing`). `edge::headers` strips
 //!    and sets; the target is the permit's.
-//! 7. `RequestContext` reports when it is dropped, however that comes about: one
+//! 7. All of the answer has come: with the write that takes the last of it the request is
+//!    handed over, and counts no more; where the client does not take it, it is taken back
+//!    (`revocation::cut`; `edge::wire`, `edge::http2::sending`).
+//! 8. `RequestContext` reports when it is dropped, however that comes about: one
 //!    line in the log, one count in the metrics.
 //!
 //! # The walk of a change
@@ -123,7 +126,10 @@
 //! 6. Time is an argument. `clippy.toml` bans the wall clock; `ManualClock` in tests.
 //! 7. Revocation is asked after any cache, and the cache holds whole tokens.
 //!    `no_request_that_starts_after_the_receipt_succeeds`; what stands before the exact
-//!    set hides nothing: `what_has_a_receipt_is_found_while_all_else_moves`.
+//!    set hides nothing: `what_has_a_receipt_is_found_while_all_else_moves`. What is under
+//!    way counts, and can be cut, until our kernel has the last of the answer, or
+//!    HTTP/2 a window and a free way for it: `an_answer_without_a_window_is_under_way`,
+//!    `an_answer_over_http1_that_nobody_reads_is_under_way`.
 //! 8. Acknowledged means durable, then applied. `store::conformance`, the power cuts
 //!    in `store::sled::tests`, `a_receipt_outlives_kill_9`.
 //!    What was forgotten as over stays so: sweeping records up to when, in its commit,

@@ -92,6 +92,23 @@ pub(super) fn reply_to(failure: &Failure, ctx: &mut RequestContext) -> Reply {
     reply
 }
 
+/// To be called with each answer before it is written. Pingora ends the connection of a
+/// client that has not sent all of its request by then: not for an interim answer, which
+/// has it sent, and for every other one.
+pub(super) fn is_interim(session: &mut Session, is_interim: bool) {
+    if let ServerSession::H1(connection) = session.downstream_session.as_mut() {
+        connection.set_close_on_response_before_downstream_finish(!is_interim);
+    }
+}
+
+/// Tells the client to go on, if it was told nothing yet.
+pub(super) async fn bid_to_continue(session: &mut Session) -> pingora::Result<()> {
+    is_interim(session, true);
+    let told = session.downstream_session.write_continue_response().await;
+    is_interim(session, false);
+    told
+}
+
 /// Whether there is a body on its way that is not worth a connection.
 fn has_small_body(session: &Session) -> bool {
     announced_length(session).is_some_and(|length| length <= MAX_HELD as u64)
@@ -108,6 +125,7 @@ pub(super) async fn send(
     if ctx.failure.is_empty() {
         ctx.failure = reply.reason;
     }
+    is_interim(session, false);
     if grpc::media(session.req_header()).is_some() && !matches!(ctx.stage, Stage::Local(_)) {
         return grpc::refuse(session, &reply).await;
     }

@@ -84,8 +84,12 @@ pub(crate) async fn serve(
             return;
         }
         may_be_http2 = false;
-        let (head, stream) = match head {
-            Ok(Head::Http1 { head, beyond, extent }) => (head, loan.for_request(beyond, extent)),
+        let (head, stream, mut ticket) = match head {
+            Ok(Head::Http1 { head, beyond, extent }) => {
+                let ticket = Ticket::of(&arrival);
+                let stream = loan.for_request(beyond, extent, Arc::clone(&ticket.slot));
+                (head, stream, ticket)
+            }
             Ok(Head::Http2(read)) => {
                 let Some(wire) = home.take_back(loan) else { return };
                 let client = Client { arrival, wire, seat };
@@ -109,7 +113,6 @@ pub(crate) async fn serve(
             .set_keepalive((!*shutdown.borrow()).then_some(limits.idle_timeout.as_secs().max(1)));
         let is_head = head.starts_with(b"HEAD ");
         session.set_pipelined_prefix(head);
-        let mut ticket = Ticket::of(&arrival);
         ticket.takes_body = !is_head;
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
         let request_id = Arc::clone(&ticket.request_id);

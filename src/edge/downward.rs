@@ -1,14 +1,15 @@
 //! What is taken from the fields of a response on its way down.
 
 use http::HeaderName;
-use http::header::{CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-/// Whether a response ends with its head.
+/// Whether a response, which does not switch protocols, ends with its head.
 pub(crate) fn ends_with_head(request: &RequestHeader, response: &ResponseHeader) -> bool {
     request.method == http::Method::HEAD
         || matches!(response.status.as_u16(), 204 | 304)
         || response.headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
+            && !response.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Fields of the upstream's connection say nothing about the client's (RFC

@@ -11,6 +11,7 @@ use pingora::{Error, ErrorType};
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
+use super::answer::bid_to_continue;
 use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
 use super::proxy::Gateway;
@@ -187,8 +188,8 @@ impl Gateway {
         if !principal.is_of(&standing) || !Arc::ptr_eq(world, &now_in_force) {
             return Err(Unregistered::Changed);
         }
-        let under_way = || memory.streams.count_of(token.client_id());
-        if principal.concurrency().is_some_and(|most| under_way() > most as usize) {
+        let is_beyond = |most: u32| memory.streams.is_beyond(token.client_id(), most as usize);
+        if principal.concurrency().is_some_and(is_beyond) {
             return Err(Unregistered::Limited(None));
         }
         if let Some(rate) = principal.rate() {
@@ -268,7 +269,7 @@ pub(super) async fn read_body(
     }
     let expects = session.req_header().headers.get(header::EXPECT);
     if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.downstream_session.write_continue_response().await?;
+        bid_to_continue(session).await?;
     }
     let deadline = Instant::now() + patience;
     let mut body = BytesMut::new();

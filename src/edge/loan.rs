@@ -30,6 +30,7 @@ use tokio::time::timeout;
 use super::extent::{Extent, Malformed};
 use super::trailers::{Trailers, Trailing};
 use super::wire::Wire;
+use crate::revocation::CutSlot;
 
 /// How long the end of a connection may take: the alert that ends TLS.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -148,7 +149,8 @@ fn of(session: &Session) -> Option<&Loan> {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if let (Some(wire), Some(home)) = (self.wire.take(), self.home.take()) {
+        if let (Some(mut wire), Some(home)) = (self.wire.take(), self.home.take()) {
+            wire.answers(None);
             // If the lender is gone as well, that is the end.
             let _ = home.send(wire);
         }
@@ -156,10 +158,19 @@ impl Drop for Loan {
 }
 
 impl Loan {
-    /// Lent for one request: its head was read, and `beyond` it what may be its body.
-    pub(crate) fn for_request(mut self: Box<Self>, beyond: BytesMut, extent: Extent) -> Stream {
-        if let (Some(wire), false) = (&mut self.wire, beyond.is_empty()) {
-            wire.put_back(&beyond);
+    /// Lent for one request, which hangs on `slot`: its head was read, and `beyond` it what
+    /// may be its body.
+    pub(crate) fn for_request(
+        mut self: Box<Self>,
+        beyond: BytesMut,
+        extent: Extent,
+        slot: Arc<CutSlot>,
+    ) -> Stream {
+        if let Some(wire) = &mut self.wire {
+            if !beyond.is_empty() {
+                wire.put_back(&beyond);
+            }
+            wire.answers(Some(slot));
         }
         self.extent = Some(extent);
         self
@@ -169,8 +180,9 @@ impl Loan {
     /// out of step does not go on.
     pub(crate) fn after_request(stream: Stream) -> Option<Box<Loan>> {
         let mut loan = stream.into_any().downcast::<Loan>().ok()?;
-        if let Some(wire) = &loan.wire {
+        if let Some(wire) = &mut loan.wire {
             wire.is_replaced();
+            wire.answers(None);
         }
         loan.trailers = Vec::new();
         loan.extent.take().is_some_and(|extent| extent.is_over()).then_some(loan)

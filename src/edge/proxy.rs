@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
-use super::answer::{reply_to, send};
+use super::answer::{is_interim, reply_to, send};
 use super::downward::{ends_with_head, strip_hop_by_hop};
 use super::failure::{Failure, NO_HTTP2};
 use super::headers::prepare;
@@ -278,6 +278,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
+        is_interim(session, status < 200 && status != 101);
         if status == 101 && !(asks_for_tunnel(session) && grants_tunnel(response)) {
             let fault = "it switches to a protocol that nobody asked for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
@@ -291,8 +292,8 @@ impl ProxyHttp for Gateway {
             if let Stage::Permitted(passage) = &ctx.stage {
                 passage.was_answered();
             }
-            if ends_with_head(session.req_header(), response) {
-                ctx.bound_rest_of_upload(session.is_body_done());
+            if status != 101 && ends_with_head(session.req_header(), response) {
+                ctx.ends(session);
             }
         }
         if http2::is_of_stream(session) {
@@ -328,13 +329,8 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if end {
-            ctx.bound_rest_of_upload(session.is_body_done());
+            ctx.ends(session);
             ctx.stage.answer_ends(session);
-        }
-        if let (true, Stage::Permitted(passage)) = (end && session.is_body_done(), &mut ctx.stage) {
-            // Over before the client sees the end: whoever may have one request at a time
-            // may send the next. An upload that outlasts its answer is under way yet.
-            passage.guard = None;
         }
         Ok(None)
     }
@@ -343,8 +339,9 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         trailers: &mut HeaderMap,
-        _ctx: &mut Self::CTX,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Bytes>> {
+        ctx.ends(session);
         loan::trails(session, Trailers::of(trailers).downward());
         Ok(None)
     }

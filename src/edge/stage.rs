@@ -69,7 +69,8 @@ impl Stage {
 pub(crate) struct Passage {
     pub(crate) permit: Permit,
     pub(crate) upstream: Arc<Upstream>,
-    /// Keeps it cuttable.
+    /// Keeps it cuttable, and counted.
+    #[expect(dead_code, reason = "it is there to be dropped")]
     pub(crate) guard: Option<StreamGuard>,
     /// The longest body in bytes, 0 for no limit.
     pub(crate) body_limit: u64,
@@ -127,10 +128,14 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     pub(crate) fn of(arrival: &Arrival) -> Self {
+        Ticket::that_hangs_on(Arc::default(), arrival)
+    }
+
+    fn that_hangs_on(slot: Arc<CutSlot>, arrival: &Arrival) -> Self {
         Ticket {
             origin: arrival.origin,
             bound: arrival.bound.clone(),
-            slot: Arc::default(),
+            slot,
             patience: Arc::new(Patience::new()),
             request_id: Arc::default(),
             trailing: None,
@@ -140,9 +145,9 @@ impl Ticket {
     }
 
     /// One of an HTTP/2 stream.
-    pub(crate) fn of_stream(arrival: &Arrival, most_silence: Duration) -> Self {
-        let trailing = Some(Arc::default());
-        Ticket { trailing, most_silence: Some(most_silence), ..Ticket::of(arrival) }
+    pub(crate) fn of_stream(arrival: &Arrival, slot: Arc<CutSlot>, most_silence: Duration) -> Self {
+        let (trailing, most_silence) = (Some(Arc::default()), Some(most_silence));
+        Ticket { trailing, most_silence, ..Ticket::that_hangs_on(slot, arrival) }
     }
 
     /// Winds the timer up for whose turn it is; an upstream has `patience`.
@@ -209,12 +214,22 @@ impl RequestContext {
 
     /// The answer is whole. What is left of the upload has so long to come: on
     /// HTTP/2 nothing else would end it.
-    pub(crate) fn bound_rest_of_upload(&self, is_done: bool) {
+    fn bound_rest_of_upload(&self, is_done: bool) {
         if let (false, Stage::Permitted(passage), Some(ticket)) =
             (is_done, &self.stage, &self.ticket)
             && ticket.most_silence.is_some()
         {
             ticket.wind_up(passage.upstream.patience, Turn::Client);
+        }
+    }
+
+    /// All of the answer has come, and is written next. An upload that outlasts it is under
+    /// way yet.
+    pub(crate) fn ends(&self, session: &mut Session) {
+        let is_done = session.is_body_done();
+        self.bound_rest_of_upload(is_done);
+        if let (true, Some(ticket)) = (is_done, &self.ticket) {
+            ticket.slot.ends();
         }
     }
 

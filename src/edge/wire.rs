@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 use super::amends::Amends;
 use super::outgoing::Outgoing;
 use super::tunnel::Tunnel;
+use crate::revocation::CutSlot;
 
 /// How long a last word may take to go out, and how long its reader may go on
 /// sending before the door is shut: a reset would take it from under its eyes.
@@ -86,6 +87,8 @@ pub(crate) struct Wire {
     tunnel: Option<Tunnel>,
     /// What is written otherwise than Pingora has it; hardly ever anything.
     amends: Mutex<Option<Box<Amends>>>,
+    /// Of the request whose answer is written.
+    slot: Option<Arc<CutSlot>>,
     pub(super) id: UniqueIDType,
     pub(super) speaks_h2: bool,
     pub(super) ssl: Option<Arc<SslDigest>>,
@@ -122,6 +125,7 @@ impl Wire {
             becomes_tunnel: AtomicBool::new(false),
             tunnel: None,
             amends: Mutex::default(),
+            slot: None,
             id,
             speaks_h2: false,
             ssl: None,
@@ -138,6 +142,18 @@ impl Wire {
     /// What ALPN agreed on.
     pub(crate) fn speaks_h2(&self) -> bool {
         self.speaks_h2
+    }
+
+    /// What is written is the answer to a request that hangs on `slot`, or to none that can
+    /// be cut.
+    pub(super) fn answers(&mut self, slot: Option<Arc<CutSlot>>) {
+        self.slot = slot;
+    }
+
+    /// Whether there is more to be written than the end of an answer that was cut. Who
+    /// waits for that has been woken.
+    fn hands_over(&self) -> bool {
+        self.slot.as_ref().is_none_or(|slot| slot.hands_over())
     }
 
     /// Puts back what was read last, before whatever was put back and not read again.
@@ -237,6 +253,9 @@ impl Wire {
     /// Whether a write is to go on waiting, of which `is_progress` says if anything went out;
     /// over TLS, if any record did.
     fn waits(&mut self, cx: &mut Context<'_>, is_progress: bool) -> Poll<Result<Infallible>> {
+        if let Some(slot) = &self.slot {
+            slot.takes_back();
+        }
         if is_progress {
             self.stalled = None;
         }
@@ -300,6 +319,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if !self.hands_over() {
+            return Poll::Pending;
+        }
         let Wire { line, outgoing, amends, .. } = &mut *self;
         if let (Some(amends), [piece]) = (amends.get_mut(), bufs)
             && let Some(amended) = amends.amended(piece)
@@ -328,6 +350,9 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if !self.hands_over() {
+            return Poll::Pending;
+        }
         let Wire { line, outgoing, .. } = &mut *self;
         let before = outgoing.len();
         let flushed = match line {

@@ -4,6 +4,7 @@
 //! [`Streams`] knows what is under way, so that a revocation can cut it.
 //! Both are fed by committed changes only and never touch the store.
 
+mod cut;
 mod filter;
 mod gathered;
 mod set;
@@ -13,8 +14,9 @@ mod streams;
 mod tests;
 mod tokens;
 
+pub use cut::{CutReason, CutSlot};
 pub use gathered::Gathered;
 pub(crate) use set::ById;
 pub use set::RevocationSet;
 pub use standing::{Refusal, Standing, StandingState};
-pub use streams::{CutReason, CutSlot, Live, Stake, StreamGuard, Streams};
+pub use streams::{Live, Stake, StreamGuard, Streams};

@@ -4,94 +4,16 @@
 //! revocation check, so that a revocation between the two finds it.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::Poll;
 
 use dashmap::Entry;
-use futures::task::AtomicWaker;
 use smallvec::SmallVec;
 
+use super::cut::{CutReason, CutSlot};
 use super::set::ById;
 use super::standing::Standing;
 use crate::domain::{AccountId, ClientId, Generation, Jti, Kid, UnixTime};
 use crate::token::VerifiedToken;
-
-/// Why something under way was cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutReason {
-    /// Its token, credential or secret was revoked.
-    Revoked,
-    /// Its credential was suspended.
-    Suspended,
-    /// Its token's or credential's time is over.
-    Expired,
-    /// Its credential lost the right that it runs on.
-    Narrowed,
-}
-
-impl CutReason {
-    /// All of them.
-    pub const ALL: [CutReason; 4] =
-        [CutReason::Revoked, CutReason::Suspended, CutReason::Expired, CutReason::Narrowed];
-
-    /// The metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CutReason::Revoked => "revoked",
-            CutReason::Suspended => "suspended",
-            CutReason::Expired => "expired",
-            CutReason::Narrowed => "narrowed",
-        }
-    }
-
-    fn code(self) -> u8 {
-        match self {
-            CutReason::Revoked => 1,
-            CutReason::Suspended => 2,
-            CutReason::Expired => 3,
-            CutReason::Narrowed => 4,
-        }
-    }
-}
-
-/// The string by which one request is pulled down. Cut once, it stays cut.
-#[derive(Debug, Default)]
-pub struct CutSlot {
-    reason: AtomicU8,
-    waker: AtomicWaker,
-}
-
-impl CutSlot {
-    /// Cuts; the first reason stands. True if this call did it.
-    pub fn cut(&self, reason: CutReason) -> bool {
-        let cut = self
-            .reason
-            .compare_exchange(0, reason.code(), Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
-        self.waker.wake();
-        cut
-    }
-
-    /// The reason, once cut.
-    pub fn reason(&self) -> Option<CutReason> {
-        let code = self.reason.load(Ordering::Acquire);
-        CutReason::ALL.into_iter().find(|reason| reason.code() == code)
-    }
-
-    /// Waits until cut. One task may wait.
-    pub async fn wait(&self) -> CutReason {
-        poll_fn(|context| {
-            if let Some(reason) = self.reason() {
-                return Poll::Ready(reason);
-            }
-            self.waker.register(context.waker());
-            self.reason().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-}
 
 /// Whether what is under way would be allowed still, given how its credential
 /// stands. Asked only when the credential changes: it need not be fast, but it
@@ -181,6 +103,11 @@ impl Lives {
     fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
+
+    /// Without those whose answer is whole, and which are gone in a moment.
+    fn under_way(&self) -> usize {
+        self.iter().filter(|live| !live.slot.is_handed_over()).count()
+    }
 }
 
 impl Streams {
@@ -245,12 +172,18 @@ impl Streams {
 
     /// How many requests with a token are under way.
     pub fn count(&self) -> usize {
-        self.live.iter().map(|entry| entry.len()).sum()
+        self.live.iter().map(|entry| entry.under_way()).sum()
     }
 
     /// How many of one credential are under way.
     pub fn count_of(&self, client: ClientId) -> usize {
-        self.live.get(&client).map_or(0, |lives| lives.len())
+        self.live.get(&client).map_or(0, |lives| lives.under_way())
+    }
+
+    /// Whether more than so many of one credential are under way.
+    pub fn is_beyond(&self, client: ClientId, most: usize) -> bool {
+        // Mostly the number of places says it.
+        self.live.get(&client).is_some_and(|lives| lives.len() > most && lives.under_way() > most)
     }
 }
 

@@ -57,6 +57,7 @@ mod succession_wires;
 mod tls;
 mod torture;
 mod trailers;
+mod unread;
 mod upgrade;
 mod upstream;
 mod upstreams;

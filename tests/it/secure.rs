@@ -103,6 +103,17 @@ impl Client<'_> {
         address: SocketAddr,
         name: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        self.over(stream, name).await
+    }
+
+    /// Shakes hands over a connection that is there.
+    pub(crate) async fn over(
+        &self,
+        stream: TcpStream,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.pki.authority.der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -118,8 +129,6 @@ impl Client<'_> {
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream);
         timeout(PATIENCE, shaken).await.expect("a handshake or an end")

@@ -49,7 +49,7 @@ impl Seen {
 
 /// A running legacy API. What it does is told by the path it is asked for:
 /// `…/bytes-N` answers N bytes, `…/wait` when released, `…/events` an endless
-/// stream, `…/early…` before it has read the body, `…/break` half an answer, `…/raw-status-S` that status,
+/// stream, `…/bids…` once it was bidden to go on, `…early…` before it has read the body, `…/break` half an answer, `…/raw-status-S` that status,
 /// `…/hints-N` N early hints before the answer.
 #[derive(Clone)]
 pub(crate) struct Upstream {
@@ -159,7 +159,11 @@ async fn serve(mut stream: TcpStream, state: &State, connection: usize) -> std::
         };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
         buffer.drain(..end);
-        if head.lines().next().unwrap().contains("/early") {
+        let first = head.lines().next().unwrap();
+        if first.contains("/bids") {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        if first.contains("early") {
             return answer_early(&mut stream, state).await;
         }
         let (body, length, trailers) = read_body(&mut stream, &mut buffer, &head).await?;

@@ -6,6 +6,7 @@
 //! hold at once is bounded here; floods of resets, of empty frames and of
 //! continuations are the business of the h2 crate.
 
+mod air;
 mod head;
 mod refused;
 mod sending;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use self::air::Air;
 use self::refused::{Refused, Watched, Watching};
 use self::stream::Stream;
 pub(super) use self::websocket::{is_of_stream, needs_http1, take_answer};
@@ -147,7 +149,8 @@ impl Front<'_> {
         let Front { gateway, arrival, seat, .. } = self;
         let limits = gateway.settings.load().head;
         let (mut draining, mut leave) = (self.shutdown.clone(), gateway.leave.clone());
-        let (stream, refusals) = Watching::new(stream);
+        let air = Arc::<Air>::default();
+        let (stream, refusals) = Watching::new(stream, Arc::clone(&air));
         let begun = tokio::select! {
             begun = timeout(limits.header_timeout, options(&limits).handshake(stream)) => begun,
             _ = leave.wait_for(|leave| *leave) => return None,
@@ -188,7 +191,7 @@ impl Front<'_> {
                 next = refusals.next(&mut connection) => {
                     let asked = match next {
                         Ok(Some(Ok((request, respond)))) => {
-                            Stream::accept(request, respond, gateway, arrival)
+                            Stream::accept(request, respond, gateway, arrival, &air)
                         }
                         Err(refused) => {
                             self.report_refused(&refused, &mut is_beyond);
@@ -261,7 +264,7 @@ impl Front<'_> {
         most_silence: Duration,
         over: ShutdownWatch,
     ) {
-        let ticket = Ticket::of_stream(&self.arrival, most_silence);
+        let ticket = Ticket::of_stream(&self.arrival, Arc::clone(&stream.slot), most_silence);
         let (proxy, settings) = (Arc::clone(self.proxy), Arc::clone(&self.gateway.settings));
         let (digest, shutdown) = (Arc::clone(&self.digest), self.shutdown.clone());
         // Boxed: a task's future is moved from hand to hand, at its begin and at its end.

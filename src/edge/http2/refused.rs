@@ -8,13 +8,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use pingora::protocols;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::air::Air;
 
 /// A connection whose frames are watched.
 pub(super) type Watched = Connection<Watching<protocols::Stream>, Bytes>;
@@ -102,18 +104,19 @@ impl Refusals {
     }
 }
 
-/// A connection whose frames, as they are written, are looked at.
+/// A connection whose frames, as they are written, are looked at, and whether they are.
 pub(super) struct Watching<T> {
     inner: T,
     frames: Frames,
     refusals: Arc<Refusals>,
+    air: Arc<Air>,
 }
 
 impl<T> Watching<T> {
-    pub(super) fn new(inner: T) -> (Self, Arc<Refusals>) {
+    pub(super) fn new(inner: T, air: Arc<Air>) -> (Self, Arc<Refusals>) {
         let refusals = Arc::<Refusals>::default();
         let kept = Arc::clone(&refusals);
-        (Watching { inner, frames: Frames::default(), refusals }, kept)
+        (Watching { inner, frames: Frames::default(), refusals, air }, kept)
     }
 }
 
@@ -142,7 +145,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watching<T> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, pieces))?;
+        let Poll::Ready(written) = Pin::new(&mut this.inner).poll_write_vectored(cx, pieces) else {
+            this.air.is_stuck();
+            return Poll::Pending;
+        };
+        let written = written?;
+        this.air.wrote(written);
         let mut left = written;
         for piece in pieces {
             let (now, _) = piece.split_at(left.min(piece.len()));
@@ -157,7 +165,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watching<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        match flushed {
+            Poll::Pending => self.air.is_stuck(),
+            Poll::Ready(_) => self.air.is_clear(),
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

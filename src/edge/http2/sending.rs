@@ -1,7 +1,8 @@
 //! What writes to one HTTP/2 stream, in two hands: Pingora's, and those of whoever
 //! drives the stream, who has the last word when Pingora's future is dropped.
 //!
-//! Nothing here waits but for the client to take data, and no lock is held meanwhile.
+//! Nothing here waits but for the client to take data, and no lock is held meanwhile. With
+//! the end of an answer its request is handed over: before that it can be cut, and counts.
 
 use std::future::poll_fn;
 use std::mem::take;
@@ -19,9 +20,12 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType};
 
+use super::HELD;
+use super::air::Air;
 use crate::edge::grpc;
 use crate::edge::trailers::Trailers;
 use crate::edge::tunnel::Tunnel;
+use crate::revocation::CutSlot;
 
 /// Interim answers (1xx) that are passed on for one request. Nothing in HTTP/2 makes
 /// their sender wait for a client that does not read.
@@ -60,6 +64,11 @@ pub(super) struct Sending {
     is_uploaded: bool,
     /// True if Pingora has just looked for a reset by itself.
     is_watched: bool,
+    /// What the request hangs on.
+    slot: Arc<CutSlot>,
+    air: Arc<Air>,
+    /// Bytes that were given to the h2 crate.
+    sent: usize,
 }
 
 /// Both hands on it. They are of one task, so that neither waits for the other.
@@ -67,7 +76,8 @@ pub(super) struct Sending {
 pub(super) struct Shared(Arc<Mutex<Sending>>);
 
 impl Shared {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+    /// Of a request that hangs on `slot`, and of a connection.
+    pub(super) fn new(respond: SendResponse<Bytes>, slot: Arc<CutSlot>, air: Arc<Air>) -> Self {
         let progress = Progress::Nothing;
         Shared(Arc::new(Mutex::new(Sending {
             respond,
@@ -77,6 +87,9 @@ impl Shared {
             interim: 0,
             is_uploaded: false,
             is_watched: false,
+            slot,
+            air,
+            sent: 0,
         })))
     }
 
@@ -93,11 +106,18 @@ impl Shared {
         self.0.lock().is_uploaded
     }
 
-    /// Sends the head of the response.
+    /// Sends the head of the response, once it may be the end.
     ///
     /// # Errors
     /// When the stream is over.
-    pub(super) fn head(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
+    pub(super) async fn respond(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
+        if end {
+            self.hands_over().await;
+        }
+        self.head(header, end)
+    }
+
+    fn head(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
         let mut head = response::Parts::from(header);
         // Its own date, if the upstream gave one (RFC 9110 section 6.6.1).
         head.headers.entry(DATE).or_insert_with(get_cached_date);
@@ -135,6 +155,9 @@ impl Shared {
     /// Sends data as the client takes it.
     pub(super) async fn data(&self, mut data: Bytes, end: bool) -> Result<(), Unsent> {
         if data.is_empty() {
+            if end {
+                self.hands_over().await;
+            }
             return self.0.lock().send(data, end);
         }
         self.0.lock().body()?.reserve_capacity(data.len());
@@ -144,8 +167,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Waits until the end may be sent next, whatever it is. Never, if it was cut.
+    async fn hands_over(&self) {
+        poll_fn(|cx| self.0.lock().poll_hand_over(cx, 0)).await;
+    }
+
     /// Sends what follows the data, and ends the stream.
-    pub(super) fn trailers(&self, trailers: HeaderMap) -> Result<(), Unsent> {
+    pub(super) async fn trailers(&self, trailers: HeaderMap) -> Result<(), Unsent> {
+        self.hands_over().await;
+        self.last_trailers(trailers)
+    }
+
+    /// Ends the stream with them, at once.
+    pub(super) fn last_trailers(&self, trailers: HeaderMap) -> Result<(), Unsent> {
         let trailers = Trailers::of(&trailers).downward().to_map();
         let mut sending = self.0.lock();
         sending.body()?.send_trailers(trailers)?;
@@ -161,7 +195,7 @@ impl Shared {
         if !data.is_empty() {
             self.data(data, false).await?;
         }
-        self.trailers(trailers.to_map())
+        self.trailers(trailers.to_map()).await
     }
 
     /// Sends a whole answer, if nothing was sent yet. What of it the client has no
@@ -253,6 +287,7 @@ impl Sending {
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.wrote(&data);
         }
+        self.sent = self.sent.saturating_add(data.len());
         self.body()?.send_data(data, end)?;
         if end {
             self.progress = Progress::Whole;
@@ -276,8 +311,22 @@ impl Sending {
             Some(Err(error)) => return Poll::Ready(Err(error.into())),
             None => return Poll::Ready(Err(Unsent::Over(None))),
         };
+        if end && room >= data.len() {
+            ready!(self.poll_hand_over(cx, data.len()));
+        }
         let piece = data.split_to(room.min(data.len()));
         Poll::Ready(self.send(piece, end && data.is_empty()))
+    }
+
+    /// Waits until so many bytes may be sent as the end. Never, if it was cut: then whoever
+    /// waits for that was woken.
+    fn poll_hand_over(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
+        if self.slot.has_ended() {
+            // What was sent before may lie there still, as far as it is held.
+            let held = self.sent.saturating_add(bytes).clamp(1, HELD);
+            ready!(self.air.poll_take(cx, held));
+        }
+        if self.slot.hands_over() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {

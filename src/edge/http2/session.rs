@@ -104,7 +104,8 @@ impl Http2Session {
         }
         // Pingora asks for no more of it than the status.
         let written = ResponseHeader::build_no_case(header.status, Some(0))?;
-        self.sending.head(header, end).or_err(ErrorType::WriteError, "while writing a head")?;
+        let sent = self.sending.respond(header, end).await;
+        sent.or_err(ErrorType::WriteError, "while writing a head")?;
         self.written = Some(written);
         if opens_tunnel {
             self.shape = Shape::Tunnel;
@@ -218,7 +219,7 @@ impl Session for Http2Session {
         if self.is_ended() {
             return Ok(());
         }
-        Ok(self.sending.trailers(trailers)?)
+        Ok(self.sending.trailers(trailers).await?)
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {

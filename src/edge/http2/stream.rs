@@ -18,6 +18,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::time::sleep;
 
+use super::air::Air;
 use super::head::{check, make_like_http1};
 use super::sending::{Progress, Shared};
 use super::session::Http2Session;
@@ -34,7 +35,7 @@ use crate::edge::stage::{RequestContext, Stage, TICKET, Ticket};
 use crate::edge::trace::client_request_id;
 use crate::edge::tunnel::{GOING_AWAY, POLICY_VIOLATION};
 use crate::policy::{Denial, Reason};
-use crate::revocation::CutReason;
+use crate::revocation::{CutReason, CutSlot};
 
 /// How long a last word waits for a client that does not read. Then the stream is
 /// reset, and nothing of it is sent any more.
@@ -45,6 +46,7 @@ pub(super) struct Stream {
     request: RequestHeader,
     upload: RecvStream,
     sending: Shared,
+    pub(super) slot: Arc<CutSlot>,
 }
 
 /// What ends a stream that is not whole.
@@ -63,12 +65,15 @@ impl Stream {
         respond: SendResponse<Bytes>,
         gateway: &Gateway,
         arrival: &Arrival,
+        air: &Arc<Air>,
     ) -> Result<Self, bool> {
         let (head, upload) = request.into_parts();
         let is_websocket = is_asked_for(&head);
         let mut request = RequestHeader::from(head);
         make_like_http1(&mut request);
-        let mut stream = Stream { request, upload, sending: Shared::new(respond) };
+        let slot = Arc::<CutSlot>::default();
+        let sending = Shared::new(respond, Arc::clone(&slot), Arc::clone(air));
+        let mut stream = Stream { request, upload, sending, slot };
         let mut checked = check(&stream.request, is_websocket, &gateway.settings.load().head);
         if is_websocket && checked.is_ok() {
             checked = make_upgrade(&mut stream.request, &*gateway.context.entropy);
@@ -109,7 +114,7 @@ impl Stream {
         shutdown: ShutdownWatch,
         mut over: ShutdownWatch,
     ) {
-        let Stream { request, upload, sending } = self;
+        let Stream { request, upload, sending, .. } = self;
         let (slot, patience) = (Arc::clone(&ticket.slot), Arc::clone(&ticket.patience));
         let request_id = Arc::clone(&ticket.request_id);
         let (asked, mut alarm) = (Asked::of(&request), Alarm::default());
@@ -208,7 +213,7 @@ impl Asked {
             (Progress::Nothing, End::Cut(_)) if is_grpc => self.say(sending, reply),
             (Progress::Head { takes_status: true }, _) if is_grpc => {
                 // Half an answer must not look like a whole one.
-                let said = sending.trailers(grpc::trailers(reply));
+                let said = sending.last_trailers(grpc::trailers(reply));
                 said.is_ok().then_some(Code::CANCEL)
             }
             // Dropped, it is reset with CANCEL, after the head if there was one.

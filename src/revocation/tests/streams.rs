@@ -31,6 +31,39 @@ fn the_first_reason_stands() {
     }
 }
 
+/// What is handed over is beyond recall and counts no more; what is taken back does both.
+#[test]
+fn a_last_write_counts_by_what_it_leaves() {
+    let streams = streams();
+    let (slot, _guard) = open(&streams, &said());
+    let revoke = || streams.cut_client(client(1), CutReason::Revoked, |_| true);
+    let counts = || (streams.count(), streams.count_of(client(1)), streams.is_beyond(client(1), 0));
+    assert!(slot.hands_over(), "more is to come");
+    assert_eq!(counts(), (1, 1, true));
+    slot.ends();
+    assert_eq!(counts(), (1, 1, true));
+    assert!(slot.hands_over() && slot.hands_over());
+    assert_eq!(counts(), (0, 0, false));
+    slot.takes_back();
+    assert_eq!(counts(), (1, 1, true));
+    assert!(slot.hands_over());
+    assert_eq!((revoke(), slot.reason()), (0, None), "too late");
+    assert!(slot.hands_over(), "all of it goes out");
+    // It did not: it is cut, and whoever waits for that is told.
+    let mut wait = Box::pin(slot.wait());
+    assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    slot.takes_back();
+    assert_eq!(slot.reason(), Some(CutReason::Revoked));
+    assert_eq!(futures::executor::block_on(wait), CutReason::Revoked);
+    assert!(!slot.hands_over(), "nothing more goes out");
+
+    let (slot, _guard) = open(&streams, &Said { client: 2, ..said() });
+    slot.ends();
+    assert!(slot.cut(CutReason::Expired) && !slot.hands_over());
+    slot.takes_back();
+    assert_eq!(slot.reason(), Some(CutReason::Expired));
+}
+
 #[test]
 fn cut_before_wait_and_wait_before_cut() {
     let slot = CutSlot::default();
