@@ -11,7 +11,9 @@ mod difference;
 mod entropy;
 mod grant;
 mod id;
+mod mask;
 mod rate;
+mod request_id;
 mod role;
 mod scope;
 mod secret;
@@ -28,7 +30,9 @@ pub use id::{
     AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
     RouteName, UpstreamName,
 };
+pub(crate) use mask::masked;
 pub use rate::Rate;
+pub(crate) use request_id::{RequestIds, hex, sane_request_id};
 pub use role::{Role, RoleSet};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{AdminKey, ClientSecret, SecretHash, SecretHasher, SecretText};
