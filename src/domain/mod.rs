@@ -11,6 +11,7 @@ mod difference;
 mod entropy;
 mod grant;
 mod id;
+mod limit;
 mod mask;
 mod rate;
 mod request_id;
@@ -30,6 +31,7 @@ pub use id::{
     AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
     RouteName, UpstreamName,
 };
+pub use limit::Limit;
 pub(crate) use mask::masked;
 pub use rate::Rate;
 pub(crate) use request_id::{RequestIds, hex, sane_request_id};
