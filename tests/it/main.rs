@@ -9,6 +9,7 @@
     reason = "a test that is wrong should say so, and a table is a table"
 )]
 
+mod answers;
 mod audit;
 mod backends;
 mod clients;
