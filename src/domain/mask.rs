@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2_iter};
-use percent_encoding::percent_decode;
+use memchr::{memchr_iter, memchr2_iter};
 
 use super::{AdminKey, ClientSecret};
 
@@ -21,9 +20,6 @@ const LAST: [u8; 2] = [b'1', b'J'];
 /// word (`surveyJobs`).
 const SHORTEST: usize = 16;
 
-/// How often an escape is escaped by somebody who has nothing to hide.
-const MOST_ROUNDS: usize = 3;
-
 /// A path, or another text of a client's, as it may be written down: without the segments
 /// that hold a secret. Called for every request.
 pub(crate) fn masked(path: &str) -> Cow<'_, str> {
@@ -36,13 +32,14 @@ pub(crate) fn masked(path: &str) -> Cow<'_, str> {
 
 /// Whether a text holds what may be a token, a secret or a key of ours.
 pub(crate) fn holds_secret(text: &str) -> bool {
-    holds_plain(text.as_bytes()) || holds_escaped(text.as_bytes())
+    let bytes = text.as_bytes();
+    holds_plain(bytes) || (hides_letters(bytes) && holds_plain(&unescaped(bytes)))
 }
 
-/// True of whatever holds one, and of what has escapes.
+/// True of whatever holds one, and of more.
 fn may_hold_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() >= SHORTEST && (holds_plain(bytes) || memchr(b'%', bytes).is_some())
+    bytes.len() >= SHORTEST && (holds_plain(bytes) || hides_letters(bytes))
 }
 
 fn holds_plain(text: &[u8]) -> bool {
@@ -54,16 +51,39 @@ fn holds_plain(text: &[u8]) -> bool {
     })
 }
 
-fn holds_escaped(text: &[u8]) -> bool {
-    let mut text = Cow::Borrowed(text);
-    for _ in 0..=MOST_ROUNDS {
-        match Cow::from(percent_decode(&text)) {
-            Cow::Borrowed(_) => return false,
-            Cow::Owned(decoded) if holds_plain(&decoded) => return true,
-            Cow::Owned(decoded) => text = Cow::Owned(decoded),
+/// Whether there are escapes of what needs none, or of escapes: in a path that is not
+/// refused there is hardly ever one.
+fn hides_letters(text: &[u8]) -> bool {
+    memchr_iter(b'%', text).any(|at| {
+        let escaped = text.get(at + 1..).and_then(|after| match after {
+            [high, low, ..] => byte_of(*high, *low),
+            _ => None,
+        });
+        escaped.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'%')
+    })
+}
+
+/// What is left once nothing is escaped any more, however often it was: from the end on, so
+/// that each escape is seen when its digits are there.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut back = Vec::with_capacity(text.len());
+    for byte in text.iter().rev() {
+        let mut byte = *byte;
+        while let (b'%', [before @ .., low, high]) = (byte, back.as_slice()) {
+            let Some(decoded) = byte_of(*high, *low) else { break };
+            back.truncate(before.len());
+            byte = decoded;
         }
+        back.push(byte);
     }
-    true
+    back.reverse();
+    back
+}
+
+/// The byte of two hexadecimal digits.
+fn byte_of(high: u8, low: u8) -> Option<u8> {
+    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok());
+    Some(value(high)? * 16 + value(low)?)
 }
 
 #[cfg(test)]
@@ -130,6 +150,16 @@ mod tests {
             }
             let all: String = secret.bytes().map(|b| format!("%{b:02X}")).collect();
             assert_eq!(masked(&format!("/{all}")), "/***");
+        }
+        for (text, plain) in [
+            ("%252541", "A"),
+            ("%4%31", "A"),
+            ("%6%2535", "e"),
+            ("%%32%35", "%"),
+            ("a%20%zz%4", "a %zz%4"),
+            ("%", "%"),
+        ] {
+            assert_eq!(unescaped(text.as_bytes()), plain.as_bytes(), "{text}");
         }
     }
 
