@@ -127,11 +127,7 @@ impl Gateway {
                 Ok(guard) => Some(guard),
                 Err(Unregistered::Changed) => return Admission::Again,
                 Err(Unregistered::Dead(refusal)) => {
-                    return Admission::Denied(denied(match refusal {
-                        Refusal::Revoked => Reason::Revoked,
-                        Refusal::Suspended => Reason::Suspended,
-                        Refusal::Expired => Reason::Expired,
-                    }));
+                    return Admission::Denied(denied(refusal.into()));
                 }
                 Err(Unregistered::Over(limit)) => {
                     let denial = denied(Reason::RateLimited);
