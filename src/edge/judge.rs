@@ -231,6 +231,8 @@ pub(super) fn announced_length(session: &Session) -> Option<u64> {
 
 /// Reads the body's keys, where they decide.
 async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Held> {
+    // For as long as it waits for its client it takes nobody's place.
+    ctx.place = None;
     // It stays in Pingora's retry buffer (64 KiB), to be forwarded.
     session.downstream_session.enable_retry_buffering();
     match read_body(session, MAX_HELD, HELD).await? {

@@ -45,6 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) lag: Arc<Lag>,
+    pub(crate) crowd: Arc<super::crowd::Crowd>,
     /// To upstreams, where the exchange may have trailers.
     pub(crate) transport: Arc<TransportConnector>,
     /// True once no more requests are wanted.
@@ -121,7 +122,7 @@ impl ProxyHttp for Gateway {
             Box::pin(self.answer_locally(endpoint, session, ctx)).await?;
             return Ok(true);
         }
-        let judged = match self.refuse_the_crowd() {
+        let judged = match self.refuse_the_crowd(ctx) {
             Some(denial) => Err(denial),
             None => self.pass(session, ctx, target).await?,
         };
