@@ -85,7 +85,8 @@
 //!    `edge::retry` whether one may be tried after another; a request for a WebSocket
 //!    gets a connection of its own (`edge::peers::upgrade`), and what may have trailers one
 //!    that carries them past Pingora (`edge::peers::trailing`). `edge::headers` strips
-//!    and sets; the target is the permit's.
+//!    and sets; the target is the permit's. The answer is made one of ours, with one
+//!    end, by `edge::framing`.
 //! 7. `RequestContext` reports when it is dropped, however that comes about: one
 //!    line in the log, one count in the metrics.
 //!

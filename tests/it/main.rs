@@ -9,6 +9,7 @@
     reason = "a test that is wrong should say so, and a table is a table"
 )]
 
+mod addresses;
 mod answers;
 mod audit;
 mod backends;
@@ -20,6 +21,7 @@ mod corpus;
 mod cuts;
 mod endless;
 mod forwarding;
+mod gateway;
 mod greedy;
 mod grpc;
 mod h2;
@@ -40,6 +42,7 @@ mod openapi;
 mod pipelining;
 mod ports;
 mod process;
+mod program;
 mod raw;
 mod reload;
 mod revocation;
@@ -58,4 +61,5 @@ mod trailers;
 mod upgrade;
 mod upstream;
 mod upstreams;
+mod wait;
 mod websockets;
