@@ -153,7 +153,8 @@ mod tests {
         assert_eq!(field("x-request-id"), Some("r-1"));
         assert!(field("www-authenticate").is_some() && field("content-length").is_none());
         let mut limited = Denial::new(Reason::RateLimited);
-        limited.over = Some(Limit::Rate("3/m".parse().unwrap(), Duration::from_secs(17)));
+        let over = Limit::Rate("3/m".parse().unwrap(), Duration::from_secs(17));
+        limited.over = Some(Box::new(over));
         let made = head(&Reply::denied(&limited, "r", ""), None).unwrap();
         let field = |name: &str| made.headers.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(field("retry-after"), Some("17"));

@@ -131,7 +131,7 @@ impl Gateway {
                 }
                 Err(Unregistered::Over(limit)) => {
                     let denial = denied(Reason::RateLimited);
-                    return Admission::Denied(Denial { over: Some(limit), ..denial });
+                    return Admission::Denied(Denial { over: Some(Box::new(limit)), ..denial });
                 }
             },
             // Every connection gives its requests a ticket; without one nothing

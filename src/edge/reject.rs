@@ -11,7 +11,6 @@ use pingora::{ErrorType, OrErr};
 
 use super::failure::Failure;
 use crate::api::oauth::TokenClient;
-use crate::domain::Limit;
 use crate::policy::{Denial, Reason};
 
 /// An answer of our own.
@@ -45,7 +44,7 @@ impl Reply {
         if matches!(reason, Reason::RevocationStale | Reason::Overloaded) {
             reply.add(RETRY_AFTER, "1");
         }
-        for (name, value) in denial.over.into_iter().flat_map(Limit::fields) {
+        for (name, value) in denial.over.iter().flat_map(|limit| limit.fields()) {
             reply.add(HeaderName::from_static(name), &value);
         }
         reply

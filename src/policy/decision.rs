@@ -109,8 +109,9 @@ pub struct Denial {
     pub needed: Vec<Scope>,
     /// The methods that are listed, for `Allow` (RFC 9110 section 10.2.1).
     pub allowed_methods: Vec<String>,
-    /// The limit of the credential that was gone over, if that is why.
-    pub over: Option<Limit>,
+    /// The limit of the credential that was gone over, if that is why. Boxed: denials are
+    /// moved about, and few have one.
+    pub over: Option<Box<Limit>>,
     /// What exactly was wrong with a malformed request. Safe to show.
     pub detail: Option<String>,
 }
