@@ -85,7 +85,8 @@
 //!    `edge::retry` whether one may be tried after another; a request for a WebSocket
 //!    gets a connection of its own (`edge::peers::upgrade`), and what may have trailers one
 //!    that carries them past Pingora (`edge::peers::trailing`). `edge::headers` strips
-//!    and sets; the target is the permit's.
+//!    and sets; the target is the permit's. The answer is made one of ours, with one
+//!    end, by `edge::framing`.
 //! 7. All of the answer has come: with the write that takes the last of it the request is
 //!    handed over, and counts no more; where the client does not take it, it is taken back
 //!    (`revocation::cut`; `edge::wire`, `edge::http2::sending`).
@@ -138,7 +139,8 @@
 //! 9. Not ready until the set is complete. The order in `app::start`; a damaged store
 //!    is refused: `a_damaged_store_is_refused_with_the_way_out`.
 //! 10. Secrets and tokens have no `Serialize` and a redacted `Debug`.
-//!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them.
+//!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them. What a client
+//!     sends is written down by way of `domain::masked`.
 //! 11. Client-sent copies of our headers never go up.
 //!     `identity_comes_from_us_alone`, `our_names_in_any_spelling_are_taken_away`; behind a
 //!     body neither: `what_would_change_what_was_judged_does_not_go_up`.

@@ -184,7 +184,7 @@ pub async fn restore(
     vouched: bool,
 ) -> Result<Restored, BackupError> {
     refuse_what_is_not_built(&config)?;
-    let Config { store: wanted, oauth, roles, routes, .. } = config;
+    let Config { store: wanted, oauth, roles, routes, server, .. } = config;
     if wanted.engine != Engine::Sled {
         return Err(BackupError::InMemory);
     }
@@ -212,7 +212,8 @@ pub async fn restore(
     let key_file = wanted.key_file.display().to_string();
     let opened = Opened { store: Arc::clone(&store), memory, master, key_file };
     // Opens what is sealed: another key file than the backup's does not.
-    let ctx = context(opened, &oauth, roles, routes, means.clock, means.entropy).await?;
+    let ctx = context(opened, (&oauth, &server.limits), roles, routes, means.clock, means.entropy)
+        .await?;
     let ChainReport { entries: audit_entries, first_broken } = verify_audit(&ctx)?;
     if let Some(broken) = first_broken {
         return Err(BackupError::Trail { revision: broken.revision, what: broken.what });

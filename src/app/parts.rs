@@ -4,19 +4,19 @@ use std::io;
 use std::sync::Arc;
 
 use super::start::StartError;
-use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
+use crate::api::oauth::{OauthPaths, endpoints, own_endpoints, resource_metadata, router};
 use crate::config::{
-    Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Tls, Upstream,
+    Config, Engine, Limits, Oauth, Protocol, Server, SigningAlgorithm, Tls, Upstream,
     UpstreamAuthorization, UpstreamTls,
 };
 use crate::domain::UpstreamName;
 use crate::edge::{
     AuthorizationPolicy, EdgeParts, EdgeSettings, EjectionRule, HealthRule, Mount, NamedAddress,
-    Resolver, Shown, TlsFront, TlsParts, Trust, UpstreamProtocol, UpstreamSettings,
+    Resolver, Shown, TlsFront, TlsParts, Trust, UpstreamProtocol, UpstreamSettings, examine_head,
 };
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
-use crate::service::{Context, Minting, OwnPaths};
+use crate::service::{Context, Front, Minting};
 use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 
 /// What the configuration asks for and this version does not do. Nothing is
@@ -44,7 +44,9 @@ pub(super) fn algorithm(wanted: SigningAlgorithm) -> Algorithm {
     }
 }
 
-pub(super) fn minting(oauth: &Oauth) -> Minting {
+pub(super) fn minting(oauth: &Oauth, limits: &Limits) -> Minting {
+    let (head, target) = (limits.header_bytes, limits.target_bytes);
+    let examine = move |read: &[u8]| examine_head(read, head, target);
     Minting {
         issuer: oauth.issuer.clone(),
         audience: oauth.audience.clone(),
@@ -52,7 +54,7 @@ pub(super) fn minting(oauth: &Oauth) -> Minting {
         max_token_ttl: oauth.max_token_ttl,
         token_rate: oauth.token_rate,
         clock_skew: oauth.clock_skew,
-        own_paths: OwnPaths::new(endpoints(&oauth_paths(oauth))),
+        front: Front::new(examine, own_endpoints(&oauth_paths(oauth))),
     }
 }
 

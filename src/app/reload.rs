@@ -11,7 +11,7 @@ use super::parts::{Reach, edge_settings, minting, refuse_what_is_not_built, snap
 use super::start::{Running, StartError, warn_of_dates};
 use super::upgrade::Predecessor;
 use crate::api::ReloadOrder;
-use crate::config::{Config, Oauth};
+use crate::config::{Config, Limits, Oauth};
 use crate::domain::Role;
 use crate::edge::{DataPlane, Resolver};
 use crate::metrics::Metrics;
@@ -79,7 +79,7 @@ impl Reloadable {
     /// Takes over what another process, which serves now, took on: what is judged here from
     /// now on is judged by it, and what lost its right is cut. Upstreams stay as they are.
     pub fn follow(&self, config: Config) -> usize {
-        self.judge_by(&config.oauth, config.roles, config.routes)
+        self.judge_by((&config.oauth, &config.server.limits), config.roles, config.routes)
     }
 
     /// Cuts all that runs: nobody knows what it has a right to.
@@ -99,7 +99,8 @@ impl Reloadable {
         let settings =
             edge_settings(&config.server, &config.oauth, reach, &self.context, &self.counters);
         self.plane.reload(settings);
-        let streams_closed = self.judge_by(&config.oauth, config.roles, config.routes);
+        let streams_closed =
+            self.judge_by((&config.oauth, &config.server.limits), config.roles, config.routes);
         if let Some(before) = &self.before {
             before.has_reloaded();
         }
@@ -108,11 +109,16 @@ impl Reloadable {
     }
 
     /// Gives how much lost its right.
-    fn judge_by(&self, oauth: &Oauth, roles: Vec<Role>, routes: RouteTable) -> usize {
+    fn judge_by(
+        &self,
+        (oauth, limits): (&Oauth, &Limits),
+        roles: Vec<Role>,
+        routes: RouteTable,
+    ) -> usize {
         let before = self.context.world.load_full();
         let keys = Arc::clone(before.keys());
         let new = Arc::new(snapshot(oauth, roles, routes, keys));
-        self.context.minting.store(Arc::new(minting(oauth)));
+        self.context.minting.store(Arc::new(minting(oauth, limits)));
         // The keys may have been rotated meanwhile.
         self.context.world.rcu(|old| {
             if Arc::ptr_eq(old.keys(), new.keys()) {

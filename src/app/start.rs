@@ -171,7 +171,7 @@ pub async fn start_with(
     });
     let (opened, lent) = opened.await?;
     let store = Arc::clone(&opened.store);
-    let context = context(opened, &oauth, roles, routes, clock, entropy).await?;
+    let context = context(opened, (&oauth, &server.limits), roles, routes, clock, entropy).await?;
     let first_admin = if in_memory && context.memory.admins.is_empty() {
         Some(first_admin(&context).await?)
     } else {

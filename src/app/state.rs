@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::parts::{algorithm, minting, refuse_what_is_not_built, snapshot};
 use super::seal_file::{Master, SealFileError, read_or_make};
 use super::start::{Means, StartError};
-use crate::config::{Config, Engine, Oauth, Store as StoreConfig};
+use crate::config::{Config, Engine, Limits, Oauth, Store as StoreConfig};
 use crate::domain::{Clock, Entropy, Role, SecretHasher};
 use crate::policy::RouteTable;
 use crate::service::{Context, LoadError, Memory, keys};
@@ -87,7 +87,7 @@ fn passing_master(entropy: &dyn Entropy) -> Result<Master, StartError> {
 /// Puts state and means together; makes the first signing key if there is none.
 pub(super) async fn context(
     opened: Opened,
-    oauth: &Oauth,
+    (oauth, limits): (&Oauth, &Limits),
     roles: Vec<Role>,
     routes: RouteTable,
     clock: Arc<dyn Clock>,
@@ -111,7 +111,7 @@ pub(super) async fn context(
         store,
         memory,
         world: ArcSwap::from_pointee(snapshot(oauth, roles, routes, Arc::new(keyring))),
-        minting: ArcSwap::from_pointee(minting(oauth)),
+        minting: ArcSwap::from_pointee(minting(oauth, limits)),
         clock,
         entropy,
         hasher,
@@ -135,11 +135,12 @@ impl Offline {
     /// When there is a store and it, or its key file, can't be read.
     pub async fn look(config: Config, means: Means) -> Result<Offline, StartError> {
         refuse_what_is_not_built(&config)?;
-        let Config { store: store_config, oauth, roles, routes, .. } = config;
+        let Config { store: store_config, oauth, roles, routes, server, .. } = config;
         let Means { clock, entropy, .. } = means;
         let source = Arc::clone(&entropy);
         let (opened, found) = blocking(move || copy(&store_config, source.as_ref())).await?;
-        let context = context(opened, &oauth, roles, routes, clock, entropy).await?;
+        let context =
+            context(opened, (&oauth, &server.limits), roles, routes, clock, entropy).await?;
         Ok(Offline { context, found })
     }
 
@@ -149,14 +150,15 @@ impl Offline {
     /// As for starting.
     pub async fn change(config: Config, means: Means) -> Result<Offline, StartError> {
         refuse_what_is_not_built(&config)?;
-        let Config { store: store_config, oauth, roles, routes, .. } = config;
+        let Config { store: store_config, oauth, roles, routes, server, .. } = config;
         let Means { clock, entropy, store, .. } = means;
         let source = Arc::clone(&entropy);
         let opened = blocking(move || {
             let in_memory = store_config.engine == Engine::Memory;
             open(store, &store_config, in_memory, source.as_ref())
         });
-        let context = context(opened.await?, &oauth, roles, routes, clock, entropy).await?;
+        let context =
+            context(opened.await?, (&oauth, &server.limits), roles, routes, clock, entropy).await?;
         Ok(Offline { context, found: true })
     }
 

@@ -122,13 +122,14 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
         return lines.join("\n");
     }
     let reason = text(explanation, "reason").unwrap_or_default();
+    let is_routed = explanation.get("route").is_some_and(|route| !route.is_null());
     let status = explanation.get("status").map(|status| format!(" ({status})")).unwrap_or_default();
     lines.push(format!("deny: {reason}{status}"));
     for (label, value) in [
         ("what is wrong", text(explanation, "detail").unwrap_or_default()),
         ("it takes", list("needed")),
         ("methods here", list("allow")),
-        ("what to do", advice(&reason).to_owned()),
+        ("what to do", advice(&reason, is_routed).to_owned()),
     ] {
         if !value.is_empty() {
             lines.push(format!("  {label}: {value}"));
@@ -137,11 +138,15 @@ fn words(method: &str, url: &str, explanation: &Value) -> String {
     lines.join("\n")
 }
 
-fn advice(reason: &str) -> &'static str {
+fn advice(reason: &str, is_routed: bool) -> &'static str {
     match reason {
+        "too_large" => "send less; [server.limits] says how much is taken",
         "malformed_request" => "send the path in its plain spelling",
         "no_route" => {
             "add a [[route]] for this path; a route with a host needs an absolute --url with that host"
+        }
+        "method_not_allowed" if !is_routed => {
+            "the gateway answers this itself, and not this method"
         }
         "method_not_allowed" => "list the method in the route's allow",
         "token_missing" => "give the token with --token",
@@ -193,7 +198,7 @@ mod tests {
         for reason in Reason::ALL {
             let of_token = [401, 403, 404, 405].contains(&reason.status());
             let is_plain = reason == Reason::WrongType;
-            assert!(!of_token || is_plain || !advice(reason.as_str()).is_empty(), "{reason}");
+            assert!(!of_token || is_plain || !advice(reason.as_str(), true).is_empty(), "{reason}");
         }
     }
 }

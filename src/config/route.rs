@@ -1,5 +1,6 @@
 //! `[[route]]`: read one by one, then compiled together.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -170,12 +171,18 @@ fn scopes(value: &Value<'_>) -> Option<ScopeSet> {
 
 /// `[{ keys = ["status"], allow = "campaign.toggle" }]`.
 fn body_rules(value: &Value<'_>) -> Vec<BodyRule<Access>> {
+    let before = RefCell::new(HashSet::new());
     let rules = value.some("{ keys, allow }", |rule| {
         rule.table(|section| {
-            let keys =
-                section.need("keys", "[\"status\"]", |value| value.some("keys", Value::text));
+            let keys = section.need("keys", "[\"status\"]", |value| {
+                let keys: BTreeSet<String> = value.some("keys", Value::text)?.into_iter().collect();
+                if !before.borrow_mut().insert(keys.clone()) {
+                    return value.fault("are those of a rule before this one; keep one of the two");
+                }
+                Some(keys)
+            });
             let allow = section.need("allow", "\"campaign.toggle\"", access);
-            Some(BodyRule { keys: keys?.into_iter().collect(), allow: allow? })
+            Some(BodyRule { keys: keys?, allow: allow? })
         })?
     });
     rules.unwrap_or_default()

@@ -73,6 +73,7 @@ impl Gateway {
         let metadata = &self.settings.load().resource_metadata;
         let reply = Reply::denied(&denial, &ctx.request_id, metadata);
         ctx.stage = Stage::Denied(denial);
+        ctx.place = None;
         send(reply, session, ctx).await
     }
 }

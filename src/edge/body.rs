@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use http::HeaderMap;
@@ -96,8 +96,10 @@ pub fn read_keys(body: &[u8], media: &Media) -> Held {
         Media::Other => Held::OtherMedia,
         // Who takes what has no type for a form finds fields in it.
         Media::Unsaid if body.contains(&b'=') => Held::OtherMedia,
-        // All of it, not just what is looked at: a value that is skipped here is
-        // read by somebody.
+        // All of it is held against the grammar (RFC 8259), so that where a key ends is seen
+        // as every other reader sees it. But no value is made anything of: what a number or
+        // half of a surrogate pair means, and how deep a value may be, is the upstream's
+        // business. Not so in a key, which one reader might replace and another drop.
         Media::Json | Media::Unsaid => {
             match std::str::from_utf8(body).map(serde_json::from_str::<Keys>) {
                 Ok(Ok(Keys(keys))) => Held::Keys(keys),
@@ -123,7 +125,7 @@ impl<'de> Deserialize<'de> for Keys {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
                 let mut keys = BTreeSet::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    map.next_value::<Read>()?;
+                    map.next_value::<IgnoredAny>()?;
                     if !keys.insert(key) {
                         return Err(A::Error::custom("a key stands twice"));
                     }
@@ -132,58 +134,6 @@ impl<'de> Deserialize<'de> for Keys {
             }
         }
         deserializer.deserialize_map(Object)
-    }
-}
-
-/// A value that was read, not skipped: what one reader skips (half of a surrogate pair, a
-/// number beyond all numbers), another stumbles over or replaces.
-struct Read;
-
-impl<'de> Deserialize<'de> for Read {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Read)
-    }
-}
-
-impl<'de> Visitor<'de> for Read {
-    type Value = Read;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Read, E> {
-        Ok(Read)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Read, A::Error> {
-        while seq.next_element::<Read>()?.is_some() {}
-        Ok(Read)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
-        while map.next_entry::<Read, Read>()?.is_some() {}
-        Ok(Read)
     }
 }
 
@@ -201,6 +151,19 @@ mod tests {
         assert_eq!(keys(r#"{"status":"pause"}"#), set(&["status"]));
         assert_eq!(keys(r#" {"a":{"b":1,"b":2},"c":[]} "#), set(&["a", "c"]));
         assert_eq!(keys(r#"{"st\u0061tus":1}"#), set(&["status"]));
+        for value in [
+            "1e400",
+            "-1e-999",
+            "123456789012345678901234567890",
+            r#""\ud83d""#,
+            r#""\udc00\ud83d""#,
+            r#"[{"\ud83d":[1e400]}]"#,
+            r#"{"status":1,"name":{"name":2}}"#,
+            &format!("{}{}", "[".repeat(200), "]".repeat(200)),
+            &format!("{}1{}", r#"{"a":"#.repeat(9000), "}".repeat(9000)),
+        ] {
+            assert_eq!(keys(&format!(r#"{{"name":{value}}}"#)), set(&["name"]), "{value}");
+        }
         assert_eq!(keys("{}"), set(&[]));
         assert_eq!(keys(""), Held::Absent);
     }
@@ -219,9 +182,22 @@ mod tests {
             "{'a':1}",
             "\u{feff}{}",
             r#"{"a":"\ud800"}x"#,
-            r#"{"a":"\ud800"}"#,
-            r#"{"a":[{"\ud800":1}]}"#,
-            r#"{"a":{"b":[1e999]}}"#,
+            r#"{"\ud800":1}"#,
+            r#"{"sta\ud83dtus":1}"#,
+            r#"{"a":1,"b":"\ud83d","\u0061":2}"#,
+            r#"{"a":"\ud83d","a":1e400}"#,
+            r#"{"a":"\u12"}"#,
+            r#"{"a":"\x"}"#,
+            "{\"a\":\"\n\"}",
+            r#"{"a":01}"#,
+            r#"{"a":1e}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":{"b"}}"#,
+            r#"{"a":{b:1}}"#,
+            r#"{"a":[}]}"#,
+            r#"{"a":"\ud83d\"}"#,
         ] {
             assert_eq!(keys(body), Held::Ambiguous, "{body}");
         }

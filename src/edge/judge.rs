@@ -16,7 +16,7 @@ use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
 use super::proxy::Gateway;
 use super::stage::{Passage, RequestContext, Stage, Ticket};
-use crate::domain::UnixTime;
+use crate::domain::{Limit, UnixTime};
 use crate::policy::{
     Body, Decision, Denial, Ground, OwnedTarget, PathFault, Permit, Reason, RequestFacts, Snapshot,
     Target, decide,
@@ -128,15 +128,11 @@ impl Gateway {
                 Ok(guard) => Some(guard),
                 Err(Unregistered::Changed) => return Admission::Again,
                 Err(Unregistered::Dead(refusal)) => {
-                    return Admission::Denied(denied(match refusal {
-                        Refusal::Revoked => Reason::Revoked,
-                        Refusal::Suspended => Reason::Suspended,
-                        Refusal::Expired => Reason::Expired,
-                    }));
+                    return Admission::Denied(denied(refusal.into()));
                 }
-                Err(Unregistered::Limited(retry_after)) => {
+                Err(Unregistered::Over(limit)) => {
                     let denial = denied(Reason::RateLimited);
-                    return Admission::Denied(Denial { retry_after, ..denial });
+                    return Admission::Denied(Denial { over: Some(Box::new(limit)), ..denial });
                 }
             },
             // Every connection gives its requests a ticket; without one nothing
@@ -188,13 +184,13 @@ impl Gateway {
         if !principal.is_of(&standing) || !Arc::ptr_eq(world, &now_in_force) {
             return Err(Unregistered::Changed);
         }
-        let is_beyond = |most: u32| memory.streams.is_beyond(token.client_id(), most as usize);
-        if principal.concurrency().is_some_and(is_beyond) {
-            return Err(Unregistered::Limited(None));
+        let is_beyond = |most: &u32| memory.streams.is_beyond(token.client_id(), *most as usize);
+        if let Some(most) = principal.concurrency().filter(is_beyond) {
+            return Err(Unregistered::Over(Limit::Concurrency(most)));
         }
         if let Some(rate) = principal.rate() {
             let taken = memory.request_rates.take(token.client_id(), rate, now);
-            taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
+            taken.map_err(|wait| Unregistered::Over(Limit::Rate(rate, wait)))?;
         }
         memory.activity.passed(ground, now);
         for (role, until) in ground.armed() {
@@ -217,7 +213,7 @@ enum Admission {
 enum Unregistered {
     Changed,
     Dead(Refusal),
-    Limited(Option<Duration>),
+    Over(Limit),
 }
 
 /// What a request depends on ends when the first of these does: its token (a
@@ -236,6 +232,8 @@ pub(super) fn announced_length(session: &Session) -> Option<u64> {
 
 /// Reads the body's keys, where they decide.
 async fn hold(session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Held> {
+    // For as long as it waits for its client it takes nobody's place.
+    ctx.place = None;
     // It stays in Pingora's retry buffer (64 KiB), to be forwarded.
     session.downstream_session.enable_retry_buffering();
     match read_body(session, MAX_HELD, HELD).await? {

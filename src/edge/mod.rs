@@ -14,6 +14,7 @@ mod crowd;
 mod downward;
 mod extent;
 mod failure;
+mod framing;
 mod grammar;
 mod grpc;
 mod handshake;

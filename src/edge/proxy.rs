@@ -18,6 +18,7 @@ use pingora::{Error, ErrorType};
 use super::answer::{is_interim, reply_to, send};
 use super::downward::{ends_with_head, strip_hop_by_hop};
 use super::failure::{Failure, NO_HTTP2};
+use super::framing::settle;
 use super::headers::prepare;
 use super::http2;
 use super::lag::Lag;
@@ -29,9 +30,10 @@ use super::retry::Way;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
 use super::tls;
-use super::trace::{RequestIds, client_request_id};
+use super::trace::client_request_id;
 use super::trailers::Trailers;
 use super::tunnel::{asks_for_tunnel, grants_tunnel};
+use crate::domain::RequestIds;
 use crate::policy::{Denial, Target};
 use crate::service::Context;
 
@@ -43,6 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) ids: Arc<RequestIds>,
     pub(crate) lag: Arc<Lag>,
+    pub(crate) crowd: Arc<super::crowd::Crowd>,
     /// To upstreams, where the exchange may have trailers.
     pub(crate) transport: Arc<TransportConnector>,
     /// True once no more requests are wanted.
@@ -119,7 +122,7 @@ impl ProxyHttp for Gateway {
             Box::pin(self.answer_locally(endpoint, session, ctx)).await?;
             return Ok(true);
         }
-        let judged = match self.refuse_the_crowd() {
+        let judged = match self.refuse_the_crowd(ctx) {
             Some(denial) => Err(denial),
             None => self.pass(session, ctx, target).await?,
         };
@@ -283,6 +286,7 @@ impl ProxyHttp for Gateway {
             let fault = "it switches to a protocol that nobody asked for";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, fault).into_up());
         }
+        settle(session.req_header(), response)?;
         if status >= 200 || status == 101 {
             ctx.status = Some(status);
             ctx.place = None;
@@ -305,10 +309,6 @@ impl ProxyHttp for Gateway {
             // A quiet tunnel is none of the read timeout's business.
             session.set_read_timeout(None);
             loan::switches(session);
-        }
-        if session.req_header().version == http::Version::HTTP_10 {
-            // It knows no chunks: the end of the connection is the end.
-            response.remove_header(&header::TRANSFER_ENCODING);
         }
         if status != 101 {
             strip_hop_by_hop(response);

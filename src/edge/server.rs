@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::again::again;
+use super::crowd::Crowd;
 use super::handshake::Handshakes;
 use super::lag::{Lag, Late, Probe};
 use super::lane::{Lane, Newcomer, upstreams_of_one};
@@ -22,7 +23,7 @@ use super::proxy::Gateway;
 use super::seat::Seats;
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
-use super::trace::RequestIds;
+use crate::domain::RequestIds;
 use crate::metrics::{AccessLog, Meters, Metrics};
 use crate::service::Context;
 
@@ -68,6 +69,7 @@ impl DataPlane {
     ) -> Self {
         let [stop, shut, leave, cut] = std::array::from_fn(|_| watch::Sender::new(false));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let crowd = Crowd::new(metrics.requests_waiting.clone());
         let lags = Lag::of_all(&metrics.data_plane_lag, threads.len());
         let reporter = Arc::new(Reporter { metrics, meters: Meters::default(), log });
         let ids = Arc::new(RequestIds::new(id_start));
@@ -80,6 +82,7 @@ impl DataPlane {
                 reporter: Arc::clone(&reporter),
                 ids: Arc::clone(&ids),
                 lag: Arc::new(lag),
+                crowd: Arc::clone(&crowd),
                 transport: Arc::new(TransportConnector::new(Some(options))),
                 stop: stop.subscribe(),
                 leave: leave.subscribe(),

@@ -13,8 +13,8 @@ use super::route::{Binding, MethodRule, Route};
 use super::snapshot::{Principal, Snapshot};
 use super::table::Lookup;
 use crate::domain::{RoleId, Scope, UnixTime};
-use crate::revocation::{Refusal, RevocationSet};
-use crate::token::{Authorization, TokenError, VerifiedToken};
+use crate::revocation::RevocationSet;
+use crate::token::{Authorization, VerifiedToken};
 
 /// Judges one request. Total, synchronous, deterministic: same inputs, same answer.
 pub fn decide(
@@ -144,7 +144,7 @@ fn authenticate(
     let known = match world.cache.find_or_count_later(text.as_bytes()) {
         Some(principal) => {
             let live = principal.token().live_at(now, world.expect.clock_skew);
-            live.map_err(|error| Denial::new(reason_of(error)).of(&principal))?;
+            live.map_err(|error| Denial::new(error.into()).of(&principal))?;
             principal
         }
         None => {
@@ -152,8 +152,7 @@ fn authenticate(
                 return Err(Denial::new(Reason::TokenMalformed));
             };
             world.cache.missed();
-            let verified =
-                world.verify(token, now).map_err(|error| Denial::new(reason_of(error)))?;
+            let verified = world.verify(token, now).map_err(|error| Denial::new(error.into()))?;
             // Remembered before it is known to count: whoever knocks with what was
             // revoked should not cost a signature each time.
             match revoked.standing(verified.client_id()) {
@@ -166,32 +165,13 @@ fn authenticate(
         }
     };
     trace.step("token", || told(known.token()));
-    let standing = revoked.check(known.token(), now).map_err(|refusal| {
-        let reason = match refusal {
-            Refusal::Revoked => Reason::Revoked,
-            Refusal::Suspended => Reason::Suspended,
-            Refusal::Expired => Reason::Expired,
-        };
-        Denial::new(reason).of(&known)
-    })?;
+    let standing = revoked.check(known.token(), now);
+    let standing = standing.map_err(|refusal| Denial::new(refusal.into()).of(&known))?;
     trace.step("revocation", || "neither the token nor its credential is revoked".to_owned());
     if known.is_of(&standing) {
         return Ok(known);
     }
     Ok(world.remember(text.as_bytes(), known.token().clone(), &standing))
-}
-
-fn reason_of(error: TokenError) -> Reason {
-    match error {
-        TokenError::Malformed => Reason::TokenMalformed,
-        TokenError::UnknownKey => Reason::UnknownKey,
-        TokenError::BadSignature => Reason::BadSignature,
-        TokenError::WrongType => Reason::WrongType,
-        TokenError::WrongIssuer => Reason::WrongIssuer,
-        TokenError::WrongAudience => Reason::WrongAudience,
-        TokenError::Expired => Reason::Expired,
-        TokenError::NotYetValid => Reason::NotYetValid,
-    }
 }
 
 /// What this request takes; `None` if its body must be read to tell.

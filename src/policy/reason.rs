@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::revocation::{CutReason, Refusal};
+use crate::token::TokenError;
+
 /// Why a request was denied. One word each, for logs and metrics; the client
 /// hears only the status and the error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +156,43 @@ impl Reason {
             Reason::Overloaded => "The gateway is busy; see Retry-After.",
             _ if self.status() == 403 => "The access token does not carry the right to do this.",
             _ => "The access token is malformed, expired, revoked or not for this service.",
+        }
+    }
+}
+
+impl From<TokenError> for Reason {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Malformed => Reason::TokenMalformed,
+            TokenError::UnknownKey => Reason::UnknownKey,
+            TokenError::BadSignature => Reason::BadSignature,
+            TokenError::WrongType => Reason::WrongType,
+            TokenError::WrongIssuer => Reason::WrongIssuer,
+            TokenError::WrongAudience => Reason::WrongAudience,
+            TokenError::Expired => Reason::Expired,
+            TokenError::NotYetValid => Reason::NotYetValid,
+        }
+    }
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Revoked => Reason::Revoked,
+            Refusal::Suspended => Reason::Suspended,
+            Refusal::Expired => Reason::Expired,
+        }
+    }
+}
+
+/// Why what was cut would be refused now.
+impl From<CutReason> for Reason {
+    fn from(reason: CutReason) -> Self {
+        match reason {
+            CutReason::Revoked => Reason::Revoked,
+            CutReason::Suspended => Reason::Suspended,
+            CutReason::Expired => Reason::Expired,
+            CutReason::Narrowed => Reason::InsufficientScope,
         }
     }
 }

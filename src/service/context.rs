@@ -1,12 +1,12 @@
 //! What every use case works with, so that none takes nine arguments.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::apply::Memory;
+use super::front::Front;
 use crate::domain::{Clock, Entropy, Rate, SecretHasher, UnixTime};
 use crate::policy::Snapshot;
 use crate::store::Store;
@@ -49,33 +49,8 @@ pub struct Minting {
     pub token_rate: Option<Rate>,
     /// By how much clocks may differ.
     pub clock_skew: Duration,
-    /// The paths that the gateway answers by itself.
-    pub own_paths: OwnPaths,
-}
-
-/// Names the endpoint of a path that the gateway answers by itself; never any,
-/// unless it was told.
-#[derive(Clone, Default)]
-pub struct OwnPaths(Option<Arc<Endpoints>>);
-
-type Endpoints = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
-
-impl OwnPaths {
-    /// As `endpoints` says, which takes a path without its query.
-    pub fn new(endpoints: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) -> Self {
-        OwnPaths(Some(Arc::new(endpoints)))
-    }
-
-    /// The endpoint of a path.
-    pub fn find(&self, path: &str) -> Option<&'static str> {
-        self.0.as_ref().and_then(|endpoints| endpoints(path))
-    }
-}
-
-impl fmt::Debug for OwnPaths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OwnPaths")
-    }
+    /// What becomes of requests before they are judged.
+    pub front: Front,
 }
 
 impl Context {

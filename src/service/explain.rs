@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::fault::{Faults, FieldFault};
 use crate::domain::{ClientId, Credential, EntropyError, Grant, Jti, UnixTime};
-use crate::policy::{self, Body, Decision, RequestFacts, Step, Target};
+use crate::policy::{self, Body, Decision, Denial, Reason, RequestFacts, Step, Target};
 use crate::token::{Authorization, MintError, MintedToken, NewToken, mint};
 
 /// A request to be judged, in the caller's own words.
@@ -85,31 +85,48 @@ pub fn explain(ctx: &Context, request: &ExplainRequest) -> Result<Explanation, E
     let (host, raw) = check(request).map_err(ExplainError::Invalid)?;
     let now = ctx.now();
     let minted;
-    let authorization = match &request.bearer {
-        Bearer::Nobody => Authorization::Missing,
-        Bearer::Token(text) => Authorization::of(text.as_bytes()),
+    let token = match &request.bearer {
+        Bearer::Nobody => None,
+        Bearer::Token(text) => Some(text.as_str()),
         Bearer::Client(client) => {
             let credential =
                 ctx.memory.directory.get(*client).ok_or(ExplainError::UnknownClient)?;
             minted = token_for(ctx, &credential, now)?;
-            Authorization::of(minted.expose().as_bytes())
+            Some(minted.expose())
         }
     };
+    let authorization =
+        token.map_or(Authorization::Missing, |text| Authorization::of(text.as_bytes()));
+    let early = |verdict| Ok(Explanation { steps: Vec::new(), verdict });
+    let denied = |denial| early(Verdict::Judged(Decision::Deny(denial)));
+    let front = ctx.minting.load().front.clone();
+    if let Err(denial) = front.examine(&head(&request.method, host, raw, token)) {
+        return denied(denial);
+    }
     let target = match Target::parse(raw.as_bytes(), host) {
         Ok(target) => target,
-        Err(fault) => {
-            let denial = policy::Denial::malformed(fault.to_string());
-            let verdict = Verdict::Judged(Decision::Deny(denial));
-            return Ok(Explanation { steps: Vec::new(), verdict });
-        }
+        Err(fault) => return denied(Denial::malformed(fault.to_string())),
     };
-    if let Some(endpoint) = ctx.minting.load().own_paths.find(target.path().as_str()) {
-        return Ok(Explanation { steps: Vec::new(), verdict: Verdict::Own(endpoint) });
+    if let Some(endpoint) = front.find(target.path().as_str()) {
+        let mut methods = endpoint.methods.split(", ");
+        if methods.clone().any(|method| method == request.method) {
+            return early(Verdict::Own(endpoint.name));
+        }
+        let allowed_methods = methods.by_ref().map(str::to_owned).collect();
+        return denied(Denial { allowed_methods, ..Denial::new(Reason::MethodNotAllowed) });
     }
     let facts =
         RequestFacts { method: &request.method, host, target, authorization, body: Body::Absent };
     let (steps, decision) = policy::explain(&ctx.world.load(), &ctx.memory.revoked, &facts, now);
     Ok(Explanation { steps, verdict: Verdict::Judged(decision) })
+}
+
+/// The head that a client would send: only for its shape, so of a token it has the length.
+fn head(method: &str, host: Option<&str>, target: &str, token: Option<&str>) -> Vec<u8> {
+    let host = host.unwrap_or("localhost");
+    let token = token.map(|text| format!("Authorization: Bearer {}\r\n", "x".repeat(text.len())));
+    let token = token.unwrap_or_default();
+    format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}\r\n").into_bytes()
 }
 
 /// Longer than any method, in bytes.

@@ -20,6 +20,7 @@ mod cut_off;
 mod directory;
 mod explain;
 mod fault;
+mod front;
 mod hour;
 mod issue_credential;
 mod keep_usage;
@@ -65,11 +66,12 @@ pub use authenticate_client::{BadClient, BadClientReason, authenticate};
 pub use backup::{Fenced, begin_backup, fence};
 pub use change::ChangeError;
 pub use change_credential::UpdateError;
-pub use context::{Context, Minting, OwnPaths};
+pub use context::{Context, Minting};
 pub use cut_off::cut_off;
 pub use directory::{Directory, Place};
 pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, Verdict, explain};
 pub use fault::FieldFault;
+pub use front::{Front, OwnEndpoint};
 pub use issue_credential::{
     CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
 };

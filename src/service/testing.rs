@@ -9,8 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::{
-    Actor, Context, CreatedAdmin, CredentialRequest, Issued, Memory, Minting, OwnPaths,
-    create_admin, issue_credential,
+    Actor, Context, CreatedAdmin, CredentialRequest, Front, Issued, Memory, Minting, create_admin,
+    issue_credential,
 };
 use crate::domain::{
     AdminName, AdminRole, Entropy, EntropyError, Grant, Jti, ManualClock, Role, RoleId, RouteName,
@@ -74,7 +74,7 @@ impl TestWorld {
                 audience: AUDIENCE.into(),
                 token_ttl: Duration::from_secs(12 * 3600),
                 max_token_ttl: Duration::from_secs(24 * 3600),
-                own_paths: OwnPaths::default(),
+                front: Front::default(),
                 token_rate: None,
                 clock_skew: SKEW,
             }),

@@ -195,7 +195,8 @@ pub(super) fn config(data: &[u8]) {
 pub(super) fn body(data: &[u8]) {
     let Held::Keys(keys) = read_keys(data, &Media::Json) else { return };
     assert!(std::str::from_utf8(data).is_ok(), "JSON is UTF-8");
-    let value: Value = serde_json::from_slice(data).expect("JSON");
+    // Which numbers, surrogates and depths it takes, each reader decides for itself.
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     let object = value.as_object().expect("an object");
     let seen: BTreeSet<String> = object.keys().cloned().collect();
     assert_eq!(keys, seen);

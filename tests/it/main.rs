@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod answers;
 mod audit;
 mod backends;
 mod clients;

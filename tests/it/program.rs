@@ -226,28 +226,37 @@ async fn a_second_sigterm_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn diagnostics_hold_no_query() {
+async fn diagnostics_hold_no_query_and_no_secret() {
     let upstream = Upstream::start().await;
     let process = Process::start(upstream.address).await;
     let made = process
         .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
         .await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
-    for (path, status) in [("/dead/acme/x", 502), ("/any/acme/slam", 502), ("/any/acme/break", 200)]
-    {
+    let secret = made["client_secret"].as_str().unwrap();
+    for (path, status) in [
+        (&*format!("/dead/acme/{secret}"), 502),
+        (&*format!("/dead/acme/x;t={token}"), 502),
+        (&*format!("/dead/acme/Bearer%20{token}"), 502),
+        ("/dead/acme/x", 502),
+        ("/any/acme/slam", 502),
+        ("/any/acme/break", 200),
+    ] {
         let url = format!(
             "http://{}{path}?access_token=verysecret&client_secret=verysecret",
             process.data
         );
-        let answer = process.http.get(url).bearer_auth(&token).send().await.unwrap();
+        let asked = process.http.get(url).bearer_auth(&token).header("X-Request-Id", secret);
+        let answer = asked.send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
         assert_eq!(answer.bytes().await.is_err(), status == 200, "only half of it comes");
     }
     // The lines are written by a thread of their own.
-    until("each failure is told", async || process.stderr().matches("bad_gateway").count() >= 3)
+    until("each failure is told", async || process.stderr().matches("bad_gateway").count() >= 6)
         .await;
     let said = process.stderr();
     assert!(!said.contains("verysecret") && !said.contains(&token), "{said}");
+    assert!(!said.contains(secret) && said.contains("path=/dead/acme/***"), "{said}");
 }
 
 /// The command finds the folder held, and goes through the admin port while others

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, ROUTES};
-use crate::raw::Raw;
+use crate::raw::{Raw, once};
 use crate::wait::until;
 
 async fn stream(h: &Harness, token: &str, method: &str, path: &str) -> Raw {
@@ -221,14 +221,14 @@ async fn through_the_admin_port_it_answers_what_came_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_answers_itself_is_explained_as_that() {
     let h = Harness::start().await;
-    for (url, endpoint) in [
-        ("/oauth2/token", "oauth.token"),
-        ("/acme/token?x=1", "oauth.token"),
-        ("/.well-known/jwks.json", "oauth.jwks"),
-        ("/token", "oauth.token_info"),
+    for (method, url, endpoint) in [
+        ("POST", "/oauth2/token", "oauth.token"),
+        ("POST", "/acme/token?x=1", "oauth.token"),
+        ("GET", "/.well-known/jwks.json", "oauth.jwks"),
+        ("HEAD", "/token", "oauth.token_info"),
     ] {
         let (_, told) =
-            h.admin("POST", "/v1/explain", json!({ "method": "GET", "url": url })).await;
+            h.admin("POST", "/v1/explain", json!({ "method": method, "url": url })).await;
         assert_eq!(
             (&told["decision"], &told["endpoint"]),
             (&json!("local"), &json!(endpoint)),
@@ -238,6 +238,33 @@ async fn what_the_gateway_answers_itself_is_explained_as_that() {
     let (_, told) =
         h.admin("POST", "/v1/explain", json!({ "method": "GET", "url": "/none" })).await;
     assert_eq!((&told["decision"], &told["reason"]), (&json!("deny"), &json!("no_route")));
+}
+
+/// Whatever a request meets before it is judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_explained_as_denied_is_refused_like_that() {
+    let h = Harness::start().await;
+    let long = format!("/public/{}", "x".repeat(9000));
+    let method = "M".repeat(33);
+    for (method, url, status, allow) in [
+        ("GET", "/oauth2/token", 405, json!(["POST"])),
+        ("DELETE", "/.well-known/jwks.json", 405, json!(["GET", "HEAD"])),
+        ("POST", "/token", 405, json!(["GET", "HEAD"])),
+        ("GET", &long, 414, json!([])),
+        ("CONNECT", "/public/x", 400, json!([])),
+        (&method, "/public/x", 400, json!([])),
+        ("GET", "/public/x`y", 400, json!([])),
+        ("GET", "/public/x y", 400, json!([])),
+        ("PUT", "/public/x", 405, json!(["GET", "HEAD", "POST"])),
+    ] {
+        let asked = json!({ "method": method, "url": url });
+        let (_, told) = h.admin("POST", "/v1/explain", asked).await;
+        assert_eq!(told["decision"], "deny", "{method} {url}: {told}");
+        assert_eq!((&told["status"], &told["allow"]), (&json!(status), &allow), "{told}");
+        let head = format!("{method} {url} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let answer = once(h.data(), head).await.unwrap();
+        assert_eq!((answer.status, &answer.json()["error"]), (status, &told["error"]), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ use prometheus::IntCounter;
 
 use crate::domain::{AccountId, ClientId};
 use crate::metrics::Metrics;
-use crate::service::Context;
+use crate::service::{Context, OwnEndpoint};
 use error::Refusal;
 pub use paths::resource_metadata;
 use paths::{Endpoint, Found, PathTable};
@@ -73,6 +73,17 @@ pub fn endpoints(
 ) -> impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static {
     let table = PathTable::new(paths);
     move |path| table.find(path).map(|found| found.endpoint.name())
+}
+
+/// As [`endpoints`], with the methods that each takes.
+pub fn own_endpoints(
+    paths: &OauthPaths,
+) -> impl Fn(&str) -> Option<OwnEndpoint> + Send + Sync + 'static {
+    let table = PathTable::new(paths);
+    move |path| {
+        let endpoint = table.find(path)?.endpoint;
+        Some(OwnEndpoint { name: endpoint.name(), methods: endpoint.allow() })
+    }
 }
 
 /// The router of all these endpoints. It takes the request id from the header

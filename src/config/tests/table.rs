@@ -294,6 +294,14 @@ fn what_is_wrong_and_where() {
         ),
         (
             &route(
+                "path = \"/x\"\nallow = { GET = \"a\" }\naccount = \"any\"\nbody_rules = { GET = [{ keys = [\"a\", \"b\"], allow = \"a\" },\n{ keys = [\"b\", \"a\"], allow = \"b\" }] }",
+            ),
+            13,
+            "route \"r\".body_rules.GET.keys",
+            "those of a rule before",
+        ),
+        (
+            &route(
                 "path = \"/x\"\nallow = { GET = \"a\" }\naccount = \"any\"\nbody_rules = { PUT = [{ keys = [\"a\"], allow = \"a\" }] }",
             ),
             12,

@@ -156,10 +156,7 @@ impl Stream {
 impl End {
     fn reply(&self, request_id: &str, metadata: &str) -> Reply {
         let reason = match self {
-            End::Cut(CutReason::Revoked) => Reason::Revoked,
-            End::Cut(CutReason::Suspended) => Reason::Suspended,
-            End::Cut(CutReason::Expired) => Reason::Expired,
-            End::Cut(CutReason::Narrowed) => Reason::InsufficientScope,
+            End::Cut(reason) => Reason::from(*reason),
             End::Silence(turn) => return Reply::failed(&Failure::of_silence(*turn), request_id),
             End::Broken => return Reply::failed(&Failure::BROKEN, request_id),
         };

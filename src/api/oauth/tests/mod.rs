@@ -134,7 +134,7 @@ impl Gateway {
             audience: "campaign-api".into(),
             token_ttl: Duration::from_secs(43_200),
             max_token_ttl: Duration::from_secs(86_400),
-            own_paths: crate::service::OwnPaths::default(),
+            front: crate::service::Front::default(),
             token_rate: None,
             clock_skew: Duration::from_secs(30),
         };
