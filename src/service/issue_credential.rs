@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::policy::Snapshot;
 use crate::store::codec::{self, AtRest};
-use crate::store::{Guard, Op};
+use crate::store::{Guard, Op, Receipt, Revision};
 
 /// The most bytes that a new credential takes at rest. An entry has room for
 /// more: the reason it is revoked for one day, and further secrets, must fit.
@@ -62,6 +62,8 @@ pub struct CheckedRequest {
 pub struct Issued {
     /// The credential.
     pub credential: Arc<Credential>,
+    /// The commit that made it.
+    pub revision: Revision,
     /// Its secret.
     pub secret: ClientSecret,
 }
@@ -198,12 +200,12 @@ pub async fn issue_credential(
             None,
             credential.difference(None),
         );
-        Ok::<_, IssueError>(Plan::Commit(
-            change,
-            Issued { credential: Arc::new(credential), secret },
-        ))
+        Ok::<_, IssueError>(Plan::Commit(change, (Arc::new(credential), secret)))
     });
     match made.await? {
-        Outcome::Already(issued) | Outcome::Committed(_, issued) => Ok(issued),
+        Outcome::Already(issued) => Ok(issued),
+        Outcome::Committed(Receipt { revision, .. }, (credential, secret)) => {
+            Ok(Issued { credential, revision, secret })
+        }
     }
 }

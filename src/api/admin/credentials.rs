@@ -9,6 +9,7 @@ use super::view::{CredentialView, MintedView, Page};
 use super::{Named, Shared, no_such_credential};
 use crate::api::actor::{Admin, Viewer};
 use crate::api::body::Fields;
+use crate::api::condition::etag;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
 use crate::domain::{ClientId, StateName, UnixTime, parse_duration};
@@ -54,7 +55,8 @@ pub(super) struct NewCredential {
         "roles": ["campaign-operator"], "environments": ["production"],
         "expires_at": "2030-01-01T00:00:00Z"
     })),
-    responses((status = 201, description = "Minted: it works already", body = MintedView<'static>)))]
+    responses((status = 201, description = "Minted: it works already", body = MintedView<'static>,
+        headers(("ETag" = String, description = "To be sent as `If-Match` with a change")))))]
 pub(super) async fn mint(
     State(shared): State<Shared>,
     admin: Admin,
@@ -86,7 +88,8 @@ pub(super) async fn mint(
     let issued = issue_credential(context, admin.actor(), checked).await?;
     let credential = shared.view(&issued.credential);
     let minted = MintedView { credential, client_secret: issued.secret.expose() };
-    Ok((StatusCode::CREATED, axum::Json(minted)).into_response())
+    let tag = etag(&issued.credential, issued.revision);
+    Ok((StatusCode::CREATED, tag, axum::Json(minted)).into_response())
 }
 
 /// Lists credentials, revoked ones too, newest first.
@@ -141,12 +144,14 @@ fn read_place(bytes: &[u8]) -> Option<Place> {
 /// Shows a credential with all its rights.
 #[utoipa::path(get, path = "/v1/credentials/{client_id}", tag = "credentials", operation_id = "showCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
-    responses((status = 200, description = "The credential", body = CredentialView)))]
+    responses((status = 200, description = "The credential", body = CredentialView,
+        headers(("ETag" = String, description = "To be sent as `If-Match` with a change")))))]
 pub(super) async fn show(
     State(shared): State<Shared>,
     _: Viewer,
     Named(client): Named,
 ) -> Result<Response, ApiError> {
-    let credential = shared.context.memory.directory.get(client).ok_or_else(no_such_credential)?;
-    Ok(axum::Json(shared.view(&credential)).into_response())
+    let found = shared.context.memory.directory.find(client);
+    let (credential, revision) = found.ok_or_else(no_such_credential)?;
+    Ok((etag(&credential, revision), axum::Json(shared.view(&credential))).into_response())
 }

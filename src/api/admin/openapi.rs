@@ -134,7 +134,9 @@ impl Modify for Errors {
                         responses.entry(status.to_owned()).or_insert(RefOr::T(response));
                     }
                 }
-                for (status, code) in [("409", "conflict"), ("503", "unavailable")] {
+                let told =
+                    [("409", "conflict"), ("412", "precondition_failed"), ("503", "unavailable")];
+                for (status, code) in told {
                     if let Some(RefOr::T(told)) = responses.get_mut(status)
                         && told.content.is_empty()
                     {
