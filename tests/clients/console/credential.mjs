@@ -192,6 +192,48 @@ export async function edit(token) {
   await page.getByText('50 at once').waitFor();
 }
 
+/** Two administrators on one credential: what one takes away, the other does not give back. */
+export async function meanwhile() {
+  const roles = (await call('GET', '/v1/roles')).items;
+  const id = (label) => roles.find((role) => role.label === label).id;
+  const [reads, plays, updates] = [ROLE_A, ROLE_B, 'Update the library'];
+  const made = await call('POST', '/v1/credentials', { name: 'Two hands', account: 'acme', roles: [id(reads), id(plays)] });
+  const path = `/v1/credentials/${made.client_id}`;
+  await page.goto(`${ADMIN_URL}/#/credentials/${made.client_id}/edit`);
+  await title('Change “Two hands”').waitFor();
+  await page.getByRole('checkbox', { name: updates }).check();
+  await page.getByLabel('Description', { exact: true }).fill('typed for long');
+  await call('PATCH', path, { roles: [id(reads)], rate: '5/s' });
+  await button('Save…').click();
+  await refused('412', async () => {
+    await button('Yes, change it').click();
+    await heading('Somebody else has changed it meanwhile').waitFor();
+  });
+  assert.deepEqual((await call('GET', path)).roles, [id(reads)], 'nothing was given back');
+  await page.locator('[data-news] .chip.less', { hasText: 'campaign.toggle' }).waitFor();
+  await page.locator('[data-news]', { hasText: 'none of its own → 5/s' }).waitFor();
+  for (const [role, is] of [[reads, true], [plays, false], [updates, true]]) {
+    assert.equal(await page.getByRole('checkbox', { name: role }).isChecked(), is, role);
+  }
+  assert.equal(await page.getByLabel('Description', { exact: true }).inputValue(), 'typed for long');
+  assert.equal(await page.evaluate(() => document.activeElement.hasAttribute('data-news')), true);
+  await look('edit-meanwhile');
+  await button('Save…').click();
+  await button('Yes, change it').click();
+  await title('Two hands').waitFor();
+  const after = await call('GET', path);
+  assert.deepEqual([after.roles, after.description, after.rate], [[id(reads), id(updates)].sort(), 'typed for long', '5/s']);
+
+  // What is not on the page asks no question.
+  await page.goto(`${ADMIN_URL}/#/credentials/${made.client_id}/edit`);
+  await page.getByLabel('Name', { exact: true }).fill('Three hands');
+  await call('POST', `${path}/secrets`, {});
+  await refused('412', async () => {
+    await button('Save…').click();
+    await title('Three hands').waitFor();
+  });
+}
+
 /** Suspending, arming and narrowing; the questions by the keyboard alone. */
 export async function guard({ client_id: id }, token) {
   await page.goto(`${ADMIN_URL}/#/credentials/${id}`);
