@@ -52,6 +52,10 @@ impl Shared {
     }
 }
 
+pub(super) fn place_of(credential: &Credential) -> Place {
+    (credential.created_at, credential.client_id)
+}
+
 impl Directory {
     /// Lets a credential share what others have too, so that what is made of it
     /// shares it as well. Gives the number of its roles.
@@ -64,7 +68,7 @@ impl Directory {
     pub(super) fn put(&self, mut credential: Credential, revision: Revision) {
         let roles = self.fold(&mut credential);
         let credential = Arc::new(credential);
-        let place = (credential.created_at, credential.client_id);
+        let place = place_of(&credential);
         {
             let mut pages = self.pages.write();
             if pages.is_empty() {
@@ -92,6 +96,11 @@ impl Directory {
     /// The credential of that id and the commit that wrote it.
     pub fn find(&self, client: ClientId) -> Option<(Arc<Credential>, Revision)> {
         self.by_id.get(&client).map(|found| found.clone())
+    }
+
+    /// When the newest was made.
+    pub(super) fn newest(&self) -> Option<UnixTime> {
+        self.pages.read().last().and_then(|page| page.newest()).map(|(at, _)| at)
     }
 
     /// Whether any credential is bound to an account.

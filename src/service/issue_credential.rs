@@ -188,8 +188,9 @@ pub async fn issue_credential(
         let secret = ClientSecret::generate(&*ctx.entropy)?;
         let hash = ctx.hasher.hash(secret.expose());
         let first = SecretGeneration::first(now, hash);
+        let created_at = ctx.now_after(ctx.memory.directory.newest());
         let credential =
-            request.clone().into_credential(client_id, first, actor.name().to_owned(), now);
+            request.clone().into_credential(client_id, first, actor.name().to_owned(), created_at);
         let change = written(
             Guard::Absent(credential.key()),
             codec::put(&credential),

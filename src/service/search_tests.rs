@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::directory::{Directory, Place};
 use super::search::{Filter, search};
-use super::testing::TestWorld;
+use super::testing::{TestWorld, start};
 use crate::domain::{
-    AccountId, ClientId, Credential, CredentialState, Environments, RoleId, ScopeSet, UnixTime,
+    AccountId, AdminRole, ClientId, Credential, CredentialState, Environments, RoleId, ScopeSet,
+    UnixTime,
 };
 
 /// Words whose case is not simple, and few of them, so that searches find.
@@ -125,6 +127,50 @@ proptest! {
         let found = all(&world, &q, limit);
         prop_assert!(found.iter().map(|it| &**it).eq(expected), "{q:?}");
     }
+}
+
+#[tokio::test]
+async fn the_newest_is_first_within_a_millisecond_too() {
+    let world = TestWorld::new();
+    let mut made = Vec::new();
+    let mut mint = async |count: usize| {
+        for n in 0..count {
+            made.push(world.credential(&format!("{n}")).await.credential.client_id);
+        }
+    };
+    mint(300).await;
+    // The clock is set back a little, and catches up.
+    world.clock.set(start().minus(Duration::from_secs(9)));
+    mint(5).await;
+    world.clock.set(start().plus(Duration::from_secs(9)));
+    mint(5).await;
+    made.reverse();
+    for world in [&world, &TestWorld::over(world.store.clone())] {
+        for limit in [7, 1000] {
+            let listed: Vec<ClientId> =
+                all(world, "", limit).iter().map(|credential| credential.client_id).collect();
+            assert_eq!(listed, made, "{limit}");
+        }
+    }
+
+    // A clock that was far ahead does not make all that comes later young for ever.
+    world.clock.set(start().plus(Duration::from_secs(86_400)));
+    world.credential("ahead").await;
+    world.clock.set(start().plus(Duration::from_secs(60)));
+    let later = world.credential("later").await.credential;
+    assert_eq!(later.created_at, start().plus(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn so_are_administrators() {
+    let world = TestWorld::new();
+    let names = ["m", "z", "a", "k", "b"];
+    for name in names {
+        world.admin(name, AdminRole::Viewer).await;
+    }
+    let listed = world.ctx.memory.admins.list();
+    let listed: Vec<&str> = listed.iter().map(|admin| admin.name.as_str()).collect();
+    assert_eq!(listed, ["b", "k", "a", "z", "m"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 import {
-  ADMIN_KEY, ADMIN_URL, button, call, clear, context, eye, focused, heading, html, later, link,
+  ADMIN_KEY, ADMIN_URL, button, call, clear, context, eye, focused, heading, html, link,
   lists, look, page, play, read, refused, ROLE_A, ROLE_B, rows, send, settled, signIn, takeSecret,
   title, trade,
 } from './means.mjs';
@@ -96,7 +96,6 @@ export async function history() {
     name: 'Tag builder', description: 'Rebuilds after each release', account: 'acme', scopes: ['campaign.list'],
     roles: [id('Update the library'), id('Clear the library')],
   });
-  await later();
   await call('POST', '/v1/credentials', { name: 'Partner', account: 'globex', scopes: ['campaign.list'], expires_at: '2030-01-01T00:00:00Z' }, ada.key);
   const token = await trade(builder.client_id, builder.client_secret);
   assert.equal(await send('PATCH', '/backend/accounts/acme/tag-rebuild', token), 200);

@@ -28,12 +28,6 @@ export const read = (token) => send('GET', DATA_PATH, token);
 export const play = (token) => send('PATCH', `${DATA_PATH}/7`, token, { status: 'play' });
 export const clear = (token) => send('DELETE', '/backend/accounts/acme/tag-clear', token);
 
-/** Waits until the gateway's clock has gone on: what is made then is newer. */
-export async function later() {
-  const { at } = await call('GET', '/v1/live');
-  while ((await call('GET', '/v1/live')).at === at);
-}
-
 export async function trade(clientId, secret) {
   const answer = await fetch(`${DATA_URL}/oauth2/token`, {
     method: 'POST', headers: { 'content-type': 'application/json' },
