@@ -111,7 +111,8 @@ impl Directory {
 
     /// Reads what somebody typed to find credentials.
     pub(super) fn query(&self, typed: &str, world: &Snapshot) -> Query {
-        Query::read(typed, world, &self.shared.lock().sets)
+        let place = |client| self.get(client).map(|found| place_of(&found));
+        Query::read(typed, world, &self.shared.lock().sets, place)
     }
 
     /// Up to `limit` that `query` finds and `wanted` picks, newest first, older

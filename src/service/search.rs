@@ -11,7 +11,7 @@ use crate::domain::{Credential, Environments, StateName, UnixTime};
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Parts of words, in any case, each to be found in who made it, its name,
-    /// its description, or the id or label of a role.
+    /// its description, or the id or label of a role; or its whole id.
     pub q: Option<String>,
     /// The state as it reads now.
     pub state: Option<StateName>,

@@ -86,6 +86,7 @@ fn finds(world: &TestWorld, q: &str, credential: &Credential) -> bool {
     q.split_whitespace().all(|part| {
         let part = part.to_lowercase();
         texts.iter().any(|text| text.to_lowercase().contains(&part))
+            || credential.client_id.to_string() == part
     })
 }
 
@@ -112,6 +113,7 @@ proptest! {
         ),
         parts in prop::collection::vec(0..PARTS.len() + WORDS.len(), 0..3),
         limit in 1..60_usize,
+        whose in prop::option::of(any::<u8>()),
     ) {
         let world = TestWorld::new();
         let mut kept: BTreeMap<Place, Credential> = BTreeMap::new();
@@ -122,10 +124,34 @@ proptest! {
             world.ctx.memory.directory.put(credential, n as u64);
         }
         let part = |at: &usize| PARTS.iter().chain(&WORDS).nth(*at).copied().unwrap();
-        let q = parts.iter().map(part).collect::<Vec<_>>().join(" ");
+        let mut q = parts.iter().map(part).collect::<Vec<_>>().join(" ");
+        if let Some(id) = whose {
+            let id = ClientId::from_random([id; 16]).to_string();
+            q = format!("{} {q} ", if limit % 2 == 0 { id.to_uppercase() } else { id });
+        }
         let expected = kept.values().rev().filter(|it| finds(&world, &q, it));
         let found = all(&world, &q, limit);
         prop_assert!(found.iter().map(|it| &**it).eq(expected), "{q:?}");
+    }
+}
+
+#[test]
+fn a_whole_id_finds_its_credential_and_a_part_of_one_does_not() {
+    let world = TestWorld::new();
+    for id in 0..=255 {
+        world.ctx.memory.directory.put(credential(id, id / 2, &[0], &[]), u64::from(id));
+    }
+    for id in [0, 1, 127, 255] {
+        let id = ClientId::from_random([id; 16]).to_string();
+        for typed in [id.clone(), format!("\t{} \n", id.to_uppercase()), format!("night {id}")] {
+            let found = all(&world, &typed, 9);
+            assert_eq!(found.len(), 1, "{typed}");
+            assert_eq!(found[0].client_id.to_string(), id);
+        }
+        let (half, simple) = (&id[..23], id.replace('-', ""));
+        for typed in [half, &simple, &format!("{id} report"), &format!("{id}{id}")] {
+            assert_eq!(all(&world, typed, 9).len(), 0, "{typed}");
+        }
     }
 }
 

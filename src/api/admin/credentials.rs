@@ -96,7 +96,8 @@ pub(super) async fn mint(
 #[utoipa::path(get, path = "/v1/credentials", tag = "credentials", operation_id = "listCredentials",
     params(
         ("q" = Option<String>, Query, description = "Parts of words, in any case, each to be found \
-            in who made it, its name, its description, or the id or label of one of its roles"),
+            in who made it, its name, its description, or the id or label of one of its roles; or \
+            its whole `client_id`"),
         ("state" = Option<String>, Query,
             description = "`active`, `suspended`, `revoked` or `expired`"),
         ("role" = Option<String>, Query, description = "The id of a role"),

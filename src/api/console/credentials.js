@@ -68,8 +68,8 @@ export async function credentials(place, { me }) {
   };
   const options = (pairs) => pairs.map(([value, text]) => h('option', { value }, text));
   const controls = h('div', { class: 'filters', role: 'search' },
-    control('q', 'Search by name, description, role or creator', h('input', {
-      type: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'Search name, description, role or creator',
+    control('q', 'Search by name, description, role, creator or client ID', h('input', {
+      type: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'Search name, description, role, creator or client ID',
     })),
     control('state', 'State', h('select', {}, options(STATES))),
     control('role', 'Role', h('select', {}, options([['', 'Any role'], ...labels]))),

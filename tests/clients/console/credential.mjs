@@ -105,7 +105,7 @@ export async function history() {
   await lists(...all);
   await look('credentials');
   for (const [typed, ...names] of [
-    ['ada', 'Partner'], ['NIGHT', 'Nightly report'], ['release', 'Tag builder'], [ROLE_B, 'Nightly report'], ['', ...all],
+    ['ada', 'Partner'], ['NIGHT', 'Nightly report'], ['release', 'Tag builder'], [` ${builder.client_id.toUpperCase()} `, 'Tag builder'], [ROLE_B, 'Nightly report'], ['', ...all],
   ]) {
     await search.fill(typed);
     await lists(...names);
