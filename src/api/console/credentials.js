@@ -34,7 +34,7 @@ export async function credentials(place, { me }) {
           : h('span', {}));
       }
       const count = body?.children.length ?? 0;
-      announce(count === 0 ? 'No credentials found' : `${count}${page.next_cursor ? ' or more' : ''} credentials`);
+      announce(count === 0 ? 'No credentials found' : `${count}${page.next_cursor ? ' or more' : ''} ${count === 1 ? 'credential' : 'credentials'}`);
     } catch (error) {
       if (mine !== asked) return;
       if (cursor) more.replaceChildren(failure(error, () => load(cursor, body, more)));

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import {
   ADMIN_KEY, ADMIN_URL, button, call, clear, context, eye, focused, heading, html, link,
-  lists, look, page, play, read, refused, ROLE_A, ROLE_B, rows, send, settled, signIn, takeSecret,
+  lists, look, page, play, read, refused, ROLE_A, ROLE_B, rows, said, send, settled, signIn, takeSecret,
   title, trade,
 } from './means.mjs';
 
@@ -110,6 +110,10 @@ export async function history() {
     await search.fill(typed);
     await lists(...names);
   }
+  await search.fill('ada');
+  await said('1 credential');
+  await search.fill('');
+  await said('3 credentials');
   for (const choice of ['Never', 'Not for 90 days']) {
     await page.getByLabel('Last used').selectOption(choice);
     await lists('Partner', 'Nightly report');

@@ -44,6 +44,8 @@ export const title = (name) => page.getByRole('heading', { name, level: 1, exact
 export const rows = () => page.locator('tbody tr');
 export const focused = () => page.evaluate(() => document.activeElement.textContent);
 export const html = () => page.content();
+/** What those are told who listen instead of looking. */
+export const said = (words) => page.waitForFunction((wanted) => document.getElementById('status').textContent === wanted, words);
 /** Waits until nothing is awaited any more. */
 export const settled = () => page.waitForFunction(() => !document.querySelector('.loading'));
 /** Waits until the list holds just these, in this order. */
