@@ -25,6 +25,7 @@ export const idleFor = () => Date.now() - lastAsked;
 async function call(method, path, body, tag) {
   lastAsked = Date.now();
   let response;
+  let text;
   try {
     response = await fetch(path.slice(1), {
       method,
@@ -33,10 +34,13 @@ async function call(method, path, body, tag) {
       headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...(tag && { 'If-Match': tag }) },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    text = await response.text();
   } catch {
-    throw new ApiError(0, { error_description: 'The gateway can’t be reached. Is it running, and are you online?' });
+    // What was read has changed nothing. Of all else nobody knows here how far it got.
+    throw Object.assign(new ApiError(0, { error_description: method === 'GET'
+      ? 'The gateway can’t be reached. Is it running, and are you online?'
+      : 'No answer came from the gateway: what you asked for may have been done. Look before you ask again.' }), { isLost: method !== 'GET' });
   }
-  const text = await response.text();
   let answer = {};
   try {
     answer = text ? JSON.parse(text) : {};

@@ -237,6 +237,48 @@ export async function meanwhile() {
   });
 }
 
+/** An answer that is lost: it may have been made, and nobody is told that it was not. */
+export async function lost() {
+  await page.goto(`${ADMIN_URL}/#/generate`);
+  await title('Generate a credential').waitFor();
+  await refused('422', async () => {
+    await button('Generate').click();
+    await said('Some fields are not valid; see fields.');
+  });
+  await page.getByLabel('Name', { exact: true }).fill('Lost answer');
+  await page.getByLabel('Account', { exact: true }).fill('acme');
+  await page.getByRole('checkbox', { name: ROLE_A }).check();
+  const calls = '**/v1/credentials';
+  await page.route(calls, async (route) => {
+    await route.fetch();
+    await route.abort('connectionreset');
+  });
+  await refused('ERR_CONNECTION_RESET', async () => {
+    await button('Generate').click();
+    await page.getByText('“Lost answer” may have been made, or not.').waitFor();
+  });
+  await page.unroute(calls);
+  assert.equal((await call('GET', '/v1/credentials?q=lost+answer')).items.length, 1, 'it was');
+  assert.equal(await focused(), 'Look at the newest credentials');
+  await look('generate-lost');
+  const [other] = await Promise.all([context.waitForEvent('page'), link('Look at the newest credentials').click()]);
+  await other.getByRole('link', { name: 'Lost answer' }).waitFor();
+  await other.close();
+  await page.getByLabel('Name', { exact: true }).fill('Found answer');
+  await refused('422', async () => {
+    await page.getByLabel('Account', { exact: true }).fill('a/b');
+    await button('Generate').click();
+    await said('Some fields are not valid; see fields.');
+  });
+  await page.getByLabel('Account', { exact: true }).fill('acme');
+  await button('Generate').click();
+  await takeSecret('“Found answer” is ready');
+  await said('');
+  await button('Copy Client secret').click();
+  await button('Done').click();
+  await title('Found answer').waitFor();
+}
+
 /** Suspending, arming and narrowing; the questions by the keyboard alone. */
 export async function guard({ client_id: id }, token) {
   await page.goto(`${ADMIN_URL}/#/credentials/${id}`);
