@@ -25,8 +25,8 @@ pub use credential::{
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grant::{Environments, Grant};
 pub use id::{
-    AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
-    RouteName, UpstreamName,
+    AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, LONGEST_NAME, NameError,
+    RoleId, RouteName, UpstreamName,
 };
 pub use rate::Rate;
 pub use role::{Role, RoleSet};

@@ -17,26 +17,23 @@ use crate::service::{CredentialRequest, Filter, Place, issue_credential, search}
 
 const LIST: u8 = b'c';
 
-/// A credential to be minted. At least one role or scope is needed.
+/// A credential to be minted. At least one role or scope is needed. What may be left out
+/// may be null as well.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read field by field")]
 pub(super) struct NewCredential {
     /// What people call it: 1 to 100 characters.
     name: String,
     /// What it is for: up to 1000 characters.
-    #[schema(required = false)]
-    description: String,
+    description: Option<String>,
     /// The tenant it is bound to.
     account: String,
     /// Ids of predefined roles.
-    #[schema(required = false)]
-    roles: Vec<String>,
+    roles: Option<Vec<String>>,
     /// Scopes besides those of the roles.
-    #[schema(required = false)]
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
     /// Where its rights hold; an empty list, `["*"]` or nothing means everywhere.
-    #[schema(required = false)]
-    environments: Vec<String>,
+    environments: Option<Vec<String>>,
     /// The end of its life, RFC 3339, in the future.
     expires_at: Option<String>,
     /// Its own limit, such as `100/s`, `600/m` or `5000/h`.

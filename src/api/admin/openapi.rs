@@ -10,6 +10,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
+use super::lengths::Lengths;
 use super::{
     admins, arming, audit, backup, calls, catalogue, change, credentials, explain, impact, keys,
     lifecycle, live, reload, revocations, secrets, session,
@@ -42,7 +43,7 @@ use crate::api::session::COOKIE;
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
-    modifiers(&Errors)
+    modifiers(&Errors, &Lengths)
 )]
 struct AdminApi;
 
