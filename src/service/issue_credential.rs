@@ -10,7 +10,7 @@ use super::fault::{Faults, FieldFault};
 use super::reading;
 use crate::domain::{
     AccountId, Action, ClientId, ClientSecret, Credential, CredentialState, EntropyError,
-    Environments, Rate, RoleId, ScopeSet, SecretGeneration, UnixTime,
+    Environments, Rate, RoleId, Scope, ScopeSet, SecretGeneration, UnixTime,
 };
 use crate::policy::Snapshot;
 use crate::store::codec::{self, AtRest};
@@ -168,6 +168,13 @@ impl CheckedRequest {
             secrets: vec![secret],
         }
     }
+}
+
+/// The scopes, besides those of the roles, that no route asks for: most likely they were
+/// meant to be others. The configuration's own check says the same of roles.
+pub fn unasked_scopes(world: &Snapshot, credential: &Credential) -> Vec<Scope> {
+    let scopes = &world.routes().scopes;
+    credential.extra_scopes.iter().filter(|scope| !scopes.has(scope)).cloned().collect()
 }
 
 /// Mints a credential. When this returns it is durable and works.

@@ -73,7 +73,7 @@ pub use directory::{Directory, Place};
 pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, Verdict, explain};
 pub use fault::FieldFault;
 pub use issue_credential::{
-    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
+    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential, unasked_scopes,
 };
 pub use keep_usage::keep_usage;
 pub use key_guard::KeyGuard;

@@ -12,8 +12,8 @@ use crate::api::body::Fields;
 use crate::api::condition::etag;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
-use crate::domain::{ClientId, StateName, UnixTime, parse_duration};
-use crate::service::{CredentialRequest, Filter, Place, issue_credential, search};
+use crate::domain::{ClientId, Scope, StateName, UnixTime, parse_duration};
+use crate::service::{CredentialRequest, Filter, Place, issue_credential, search, unasked_scopes};
 
 const LIST: u8 = b'c';
 
@@ -84,7 +84,12 @@ pub(super) async fn mint(
     };
     let issued = issue_credential(context, admin.actor(), checked).await?;
     let credential = shared.view(&issued.credential);
-    let minted = MintedView { credential, client_secret: issued.secret.expose() };
+    let warnings = unasked_scopes(&context.world.load(), &issued.credential);
+    let warn = |scope: &Scope| {
+        format!("no route of this gateway asks for the scope {scope:?}: is it spelt as meant?")
+    };
+    let warnings = warnings.iter().map(warn).collect();
+    let minted = MintedView { credential, client_secret: issued.secret.expose(), warnings };
     let tag = etag(&issued.credential, issued.revision);
     Ok((StatusCode::CREATED, tag, axum::Json(minted)).into_response())
 }

@@ -74,6 +74,7 @@ function lost(rest, name) {
 function reveal(place, made) {
   place.replaceChildren(once({
     title: `“${made.name}” is ready`,
+    notes: made.warnings,
     warning: 'Copy the secret now and keep it where the integration reads it. If it is lost, a new one must be made.',
     pairs: [
       { label: 'Client ID', value: made.client_id },
