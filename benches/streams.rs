@@ -14,6 +14,8 @@
     reason = "a bench that is wrong should say so; the tests' world has more than is used here"
 )]
 
+#[path = "../tests/it/addresses.rs"]
+mod addresses;
 #[path = "../tests/it/backends.rs"]
 mod backends;
 #[path = "../tests/it/endless.rs"]
@@ -30,6 +32,8 @@ mod raw;
 mod secure;
 #[path = "../tests/it/upstream.rs"]
 mod upstream;
+#[path = "../tests/it/wait.rs"]
+mod wait;
 
 use std::time::{Duration, Instant};
 

@@ -256,6 +256,15 @@ impl From<RevokeError> for ApiError {
             RevokeError::State(_) => {
                 Self::conflict("The credential is revoked, which can't be undone.")
             }
+            RevokeError::ClockBehind(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Nothing was changed: the gateway's clock is behind by more than a day, and a \
+                 time would not end what was issued meanwhile. Set the clock right, or revoke \
+                 or suspend the credential.",
+            )
+            .with(header::RETRY_AFTER, RETRY_AFTER)
+            .because(error),
             RevokeError::Change(error) => error.into(),
         }
     }

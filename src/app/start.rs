@@ -203,6 +203,8 @@ pub async fn start_with(
     readiness.ready();
     if let Some(before) = &before {
         before.now_serves();
+        // Here, where it is seen: nobody asks the other one any more.
+        metrics.upgrades.with_label_values(&["ok"]).inc();
     }
     let (closing, farewell) = (watch::Sender::new(Closing::Open), Farewell::default());
     let mut beside = JoinSet::new();

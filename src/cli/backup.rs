@@ -106,6 +106,8 @@ pub(super) fn restore(command: &args::Restore) -> Outcome {
             told.insert("credentials_suspended".into(), fenced.suspended.into());
             told.insert("administrators_removed".into(), fenced.admins.clone().into());
             told.insert("issued_before".into(), fenced.issued_before.to_string().into());
+            let key = fenced.operator_key.as_ref().map(ToString::to_string);
+            told.insert("signing_key_revoked".into(), key.into());
         }
         out::json(&told);
     }
@@ -125,13 +127,21 @@ pub(super) fn restore(command: &args::Restore) -> Outcome {
             "\nnobody can tell what was revoked after the backup was made, so {} \
              suspended, and these administrators are removed: {}\nnext: portcullis admin create \
              --config {} --name … --role super-admin; serve; then resume each credential that \
-             is known to be good, and revoke the others",
+             is known to be good, and revoke the others. A credential has the secrets, roles and \
+             environments of the backup again: before it is resumed, end secrets that were \
+             retired since, and take back the rights that were taken away since",
             match fenced.suspended {
                 1 => "1 credential is".to_owned(),
                 count => format!("{count} credentials are"),
             },
             if fenced.admins.is_empty() { "none".to_owned() } else { fenced.admins.join(", ") },
             file.display()
+        ));
+    }
+    if let Some(kid) = &fenced.operator_key {
+        words.push_str(&format!(
+            "\nthe key of oauth.signing_key_file ({kid}) may have been revoked since, so it is \
+             revoked: give another one, or remove the line"
         ));
     }
     out::note(words);

@@ -275,9 +275,10 @@ mod tests {
 
     #[test]
     fn a_port_that_is_not_there_says_what_to_do() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", free.local_addr().unwrap());
-        drop(free);
+        // Bound, so that nobody else gets it, and never listened on: it refuses.
+        let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+        nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let url = format!("http://{}", nobody.local_addr().unwrap());
         let port = AdminPort::new(&url, "k").unwrap();
         let error = format!("{:#}", port.get("/v1/me", &[]).unwrap_err());
         assert!(error.contains("can't be reached") && error.contains(&url), "{error}");

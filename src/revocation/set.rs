@@ -16,9 +16,6 @@ use crate::token::VerifiedToken;
 /// By an id. The hash is quick, and seeded per process.
 pub(crate) type ById<K, V> = DashMap<K, V, RandomState>;
 
-/// How far cut-offs within one second can put off the tokens of now.
-const PUT_OFF: Duration = Duration::from_secs(5);
-
 /// The first whole second that is not before a time.
 fn second_after(time: UnixTime) -> UnixTime {
     let second = UnixTime::from_secs(time.as_secs());
@@ -66,25 +63,15 @@ impl RevocationSet {
         }
     }
 
-    /// The first second whose tokens no cut-off of theirs concerns: `iat` has no parts of
-    /// one, and what is issued after a cut-off in the same second is to live.
+    /// The first second whose tokens no cut-off of theirs concerns. `iat` has no parts of one:
+    /// what is to live after a cut-off is issued in the next second. No token says that it was
+    /// issued later than it was, since a cut-off between the two would let it live.
     pub fn issued_from(&self, client: ClientId, account: &AccountId) -> Option<UnixTime> {
         let cuts = [
             self.client_cut_offs.get(&client).map(|cut| *cut),
             self.account_cut_offs.get(account).map(|cut| *cut),
         ];
         cuts.into_iter().flatten().max().map(second_after)
-    }
-
-    /// The second that tokens of now have, where a cut-off in this very second has put it
-    /// off; of whomever it is.
-    pub fn put_off(&self, now: UnixTime) -> Option<UnixTime> {
-        let cuts = self.client_cut_offs.iter().map(|cut| *cut.value());
-        let cuts = cuts.chain(self.account_cut_offs.iter().map(|cut| *cut.value()));
-        // Those that put it off in turn are near; what is further away has been set by a
-        // clock that was set back since.
-        let near = cuts.map(second_after).filter(|second| *second < now.plus(PUT_OFF));
-        near.max().filter(|second| *second > now)
     }
 
     /// Kills every token that a key signed. A world whose keys were swapped knows

@@ -97,7 +97,11 @@ impl TokenSet {
                 kept.insert(before.max(until));
                 return Some(before);
             }
-            Entry::Vacant(place) => drop(place.insert(until)),
+            Entry::Vacant(place) => {
+                // First: whoever is told that it was here already counts on it, too.
+                self.count.fetch_add(1, Ordering::Release);
+                drop(place.insert(until));
+            }
         }
         *noted += 1;
         if *noted > self.filter.room(part_of(hash)) {
@@ -105,7 +109,6 @@ impl TokenSet {
         } else {
             self.filter.note(hash);
         }
-        self.count.fetch_add(1, Ordering::Release);
         None
     }
 

@@ -5,7 +5,8 @@
 use super::actor::Actor;
 use super::change::{ChangeError, Line, recorded};
 use super::context::Context;
-use crate::domain::{Action, Changes, CredentialState, UnixTime};
+use super::keys;
+use crate::domain::{Action, Changes, CredentialState, Kid, UnixTime};
 use crate::store::backup::{Contents, Header};
 use crate::store::codec::{self, AtRest, CutOff, CutOffSubject, key};
 use crate::store::{Change, CommitError, Guard, MAX_OPS, Op, Store};
@@ -35,12 +36,14 @@ pub struct Fenced {
     pub admins: Vec<String>,
     /// All tokens issued before this are dead.
     pub issued_before: UnixTime,
+    /// The operator's own signing key, which may have been revoked since and is revoked now.
+    pub operator_key: Option<Kid>,
 }
 
 /// Makes a copy that was just brought back safe to be used. Ends every token and
 /// removes every signing key (a new one is made at the start). Unless somebody vouches
-/// for it that nothing was revoked since, all credentials are put to sleep, and all
-/// administrators are removed.
+/// for it that nothing was revoked since, all credentials are put to sleep, all
+/// administrators are removed, and the operator's own signing key is revoked.
 ///
 /// # Errors
 /// When the store takes no change: it must not be used then.
@@ -76,10 +79,15 @@ pub async fn fence(
     ops.extend(admins.iter().map(|admin| Op::Delete { key: admin.key() }));
     let kids: Vec<_> = ctx.memory.keys.lock().iter().map(|stored| stored.kid.clone()).collect();
     ops.extend(kids.iter().map(|kid| Op::Delete { key: key::signing_key(kid) }));
+    let operators = if vouched { None } else { keys::end_operators(ctx, at) };
+    let operator_key = operators.map(|(kid, revoke)| {
+        ops.push(revoke);
+        kid
+    });
     for ops in ops.chunks(MAX_OPS) {
         commit(ctx.store.as_ref(), Change { guards: Vec::new(), ops: ops.to_vec() }).await?;
     }
-    let changes = Changes::new()
+    let mut changes = Changes::new()
         .made("backup_revision", copy.revision)
         .made("backup_made_at", copy.header.made_at)
         .made("backup_made_by", &copy.header.made_by)
@@ -87,10 +95,13 @@ pub async fn fence(
         .made("credentials_suspended", suspended)
         .made("administrators_removed", admins.len())
         .made("vouched_that_nothing_was_revoked_since", vouched);
+    if let Some(kid) = &operator_key {
+        changes = changes.made("operator_key_revoked", kid);
+    }
     let target = format!("revision {}", copy.revision);
     commit(ctx.store.as_ref(), line(actor, at, Action::StoreRestored, target, changes)).await?;
     let admins = admins.iter().map(|admin| format!("{} ({})", admin.name, admin.role)).collect();
-    Ok(Fenced { suspended, admins, issued_before })
+    Ok(Fenced { suspended, admins, issued_before, operator_key })
 }
 
 fn line(actor: &Actor, at: UnixTime, action: Action, target: String, changes: Changes) -> Change {

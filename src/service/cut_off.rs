@@ -1,7 +1,5 @@
 //! Revoking everything that was issued to somebody before a time.
 
-use std::time::Duration;
-
 use super::actor::Actor;
 use super::change::{Plan, commit, written};
 use super::context::Context;
@@ -13,13 +11,14 @@ use crate::store::codec::{self, AtRest, CutOff, CutOffSubject};
 
 /// Ends all tokens of a credential or an account that were issued before a
 /// time. `iat` counts whole seconds: what was issued before the cut-off in the same
-/// second has it as well, what is issued after it has the next one. If a later cut-off
+/// second ends as well, what is issued after it waits for the next one. If a later cut-off
 /// stands already, its receipt is given. A clock may be fast by the skew that tokens are
 /// allowed: such a time is now.
 ///
 /// # Errors
 /// See [`RevokeError`]. A time in the future is refused: it would end tokens
-/// yet to be minted, and can't be undone.
+/// yet to be minted, and can't be undone. So is any while time stands still: what is issued
+/// then says when that began, and a time by the clock would not end it.
 pub async fn cut_off(
     ctx: &Context,
     actor: &Actor,
@@ -34,6 +33,10 @@ pub async fn cut_off(
         return Err(RevokeError::Invalid(vec![FieldFault::new("issued_before", what)]));
     }
     let issued_before = issued_before.min(now);
+    let behind = ctx.behind();
+    if !behind.is_zero() {
+        return Err(RevokeError::ClockBehind(behind));
+    }
     let directory = &ctx.memory.directory;
     let (known, action, target) = match &subject {
         CutOffSubject::Client(client) => {
@@ -51,17 +54,11 @@ pub async fn cut_off(
     }
     let made = commit(ctx, || {
         let before = ctx.memory.ledger.cut_off(&subject);
-        // What was issued since a cut-off earlier in this second has the next one.
-        let put_off = ctx.memory.revoked.put_off(now);
-        let put_off = put_off.filter(|_| issued_before.as_secs() == now.as_secs());
         if let Some((stands, first)) = before
             && stands >= issued_before
-            && (put_off.is_none() || stands <= now)
         {
             return Ok(Plan::Done(first));
         }
-        let issued_before =
-            put_off.map_or(issued_before, |next| next.plus(Duration::from_millis(1)));
         let at = ctx.now();
         let by = actor.name().to_owned();
         let reason = reason.clone();

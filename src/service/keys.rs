@@ -16,8 +16,8 @@ mod rotate_tests;
 #[cfg(test)]
 mod tests;
 
-pub(super) use revoke::read_revoked;
 pub use revoke::{KeyRevokeError, RevokedKeys, revoke};
+pub(super) use revoke::{end_operators, read_revoked};
 pub use ring::{KeyState, KeyStatus, list, refresh};
 pub use rotate::{RotateError, retire, rotate};
 

@@ -66,6 +66,10 @@ pub enum MintRefusal {
     /// The credential or its secret ends within this very second.
     #[error("the credential is at its end")]
     Ended,
+    /// All its tokens were cut off as of this very second, and one more would count among
+    /// them: after so long there may be one.
+    #[error("its tokens were cut off just now")]
+    NotYet(Duration),
     /// No randomness or no signature. The text may be shown.
     #[error("{0}")]
     Failed(&'static str),
@@ -93,10 +97,12 @@ pub fn mint_token(
         Lifetime::Longest => longest,
         Lifetime::Seconds(seconds) => Duration::from_secs(seconds).min(longest),
     };
-    let now = UnixTime::from_secs(ctx.now().as_secs());
-    let revoked = &ctx.memory.revoked;
-    let from = revoked.issued_from(credential.client_id, &credential.account);
-    let issued_at = from.map_or(now, |from| now.max(from));
+    let now = ctx.now();
+    let issued_at = UnixTime::from_secs(now.as_secs());
+    let from = ctx.memory.revoked.issued_from(credential.client_id, &credential.account);
+    if let Some(from) = from.filter(|from| *from > issued_at) {
+        return Err(MintRefusal::NotYet(from.since(now)));
+    }
     let expires_at = end_of(credential, generation, issued_at.plus(life));
     let expires_in = expires_at.as_secs() - issued_at.as_secs();
     if expires_in < 1 {

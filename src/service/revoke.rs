@@ -37,6 +37,10 @@ pub enum RevokeError {
     /// It is revoked, and can't be suspended or resumed.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The clock is so far behind what was forgotten by it: times mean nothing until it is
+    /// right.
+    #[error("the clock is {0:?} behind")]
+    ClockBehind(std::time::Duration),
     /// It did not commit.
     #[error(transparent)]
     Change(#[from] ChangeError),

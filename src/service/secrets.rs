@@ -100,10 +100,12 @@ pub async fn retire_secret(
         let Some(secret) = all.find(|secret| secret.generation == generation) else {
             return Err(UpdateError::NoSecret);
         };
-        if !secret.lives_at(now) {
+        if secret.retired {
             return Ok(Next::Same((secret.retires_at.unwrap_or(now), true)));
         }
-        (secret.retires_at, secret.retired) = (Some(now), true);
+        // Also one whose time has run out: a clock that is set back must not bring it back.
+        secret.retires_at = Some(secret.retires_at.map_or(now, |end| end.min(now)));
+        secret.retired = true;
         if !next.secrets.iter().any(|secret| secret.lives_at(now)) {
             return Err(UpdateError::Refused(
                 "It is the last secret that lives: make another one first, or revoke the \

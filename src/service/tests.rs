@@ -205,22 +205,65 @@ async fn a_cut_off_moves_forward_only() {
     assert!(!fast.repeated && is_dead(&restarted, &last));
     let credential = restarted.ctx.memory.directory.get(issued.credential.client_id).unwrap();
     let generation = credential.secrets[0].generation;
-    let minted = mint_token(&restarted.ctx, &credential, generation, None, Lifetime::Usual);
+    let mint = || mint_token(&restarted.ctx, &credential, generation, None, Lifetime::Usual);
+    let wait = Duration::from_millis(700);
+    assert_eq!(mint().unwrap_err(), MintRefusal::NotYet(wait));
     let snapshot = restarted.ctx.world.load();
-    let minted = minted.unwrap().token;
-    let next = UnverifiedToken::parse(minted.expose()).unwrap();
-    let now = restarted.ctx.now();
-    let next = verify(next, snapshot.keys(), snapshot.expectations(), now).unwrap();
-    assert_eq!(next.issued_at(), at(101));
-    assert!(!is_dead(&restarted, &next));
-    // Another cut-off in the same second ends what was issued since the first.
-    restarted.clock.advance(Duration::from_millis(100));
-    let same = CutOffSubject::Client(issued.credential.client_id);
-    let second = cut_off(&restarted.ctx, &cli(), same, restarted.ctx.now(), None).await.unwrap();
-    assert!(!second.repeated && is_dead(&restarted, &next));
+    // Every cut-off ends what was handed out before it, however many there are in a second.
+    for round in 1..20 {
+        restarted.clock.advance(wait);
+        let minted = mint().unwrap().token;
+        let next = UnverifiedToken::parse(minted.expose()).unwrap();
+        let now = restarted.ctx.now();
+        let next = verify(next, snapshot.keys(), snapshot.expectations(), now).unwrap();
+        assert_eq!((next.issued_at(), now), (at(100 + round), at(100 + round)));
+        assert!(!is_dead(&restarted, &next));
+        restarted.clock.advance(Duration::from_millis(300));
+        let same = CutOffSubject::Client(issued.credential.client_id);
+        let cut = cut_off(&restarted.ctx, &cli(), same, restarted.ctx.now(), None).await.unwrap();
+        assert!(!cut.repeated && is_dead(&restarted, &next));
+        assert_eq!(mint().unwrap_err(), MintRefusal::NotYet(wait));
+    }
     let nobody = CutOffSubject::Account(AccountId::new("nobody").unwrap());
     let nobody = cut_off(&world.ctx, &cli(), nobody, at(1), None).await;
     assert!(matches!(nobody, Err(RevokeError::Unknown(_))));
+}
+
+/// Whatever the clock does then.
+#[tokio::test]
+async fn a_secret_whose_time_has_run_out_is_retired_for_good() {
+    let world = TestWorld::new();
+    let client = world.credential("a").await.credential.client_id;
+    let old = OldSecrets { after: Some(Duration::from_secs(120)), unused_for: None };
+    add_secret(&world.ctx, &cli(), client, old).await.unwrap();
+    world.clock.advance(Duration::from_secs(200));
+    let first = retire_secret(&world.ctx, &cli(), client, 1).await.unwrap();
+    assert!(!first.repeated);
+    world.clock.set(start());
+    let credential = world.ctx.memory.directory.get(client).unwrap();
+    assert!(!credential.secrets[0].lives_at(world.ctx.now()));
+    let again = retire_secret(&world.ctx, &cli(), client, 1).await.unwrap();
+    assert_eq!(again, Receipt { repeated: true, ..first });
+}
+
+/// What is issued while time stands still says when that began: no time by the clock would
+/// end it.
+#[tokio::test]
+async fn nothing_is_cut_off_by_a_clock_that_is_behind() {
+    let world = TestWorld::new();
+    let issued = world.credential("a").await;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let (_, token) = verified(&world, &issued);
+    revoke_token(&world.ctx, &cli(), TokenRef::verified(&token), None).await.unwrap();
+    world.clock.advance(days(9));
+    sweep(&world.ctx).await.unwrap();
+    world.clock.set(start());
+    assert!(world.ctx.behind() > days(1));
+    let same = || CutOffSubject::Client(issued.credential.client_id);
+    let behind = cut_off(&world.ctx, &cli(), same(), start(), None).await;
+    assert!(matches!(behind, Err(RevokeError::ClockBehind(_))), "{behind:?}");
+    world.clock.set(start().plus(days(9)));
+    assert!(cut_off(&world.ctx, &cli(), same(), start(), None).await.is_ok());
 }
 
 #[tokio::test]

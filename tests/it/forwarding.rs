@@ -177,13 +177,10 @@ async fn status_and_fields_come_down_unchanged() {
     let h = Harness::start().await;
     let token = h.token(&["reader"]).await;
     for status in [200, 201, 204, 302, 404, 409, 500, 503] {
-        if status == 204 {
-            continue;
-        }
         let path = format!("/any/acme/raw-status-{status}");
         let answer = once(h.data(), get(&path, &token, "")).await.unwrap();
         assert_eq!(answer.status, status);
-        assert_eq!(answer.body, b"ok");
+        assert_eq!(answer.body, if status == 204 { b"".as_slice() } else { b"ok" });
         assert_eq!(answer.field("location"), Some("/x/y"));
         assert_eq!(answer.head.to_lowercase().matches("x-legacy: ").count(), 2, "{}", answer.head);
         assert_eq!(answer.head.to_lowercase().matches("set-cookie: ").count(), 2);
@@ -252,7 +249,7 @@ async fn half_an_answer_does_not_look_whole_to_whom_knows_no_chunks() {
         let mut stream = loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             // Whoever looks whether anybody is there says nothing.
-            if stream.read(&mut [0; 4096]).await.unwrap() > 0 {
+            if stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {
                 break stream;
             }
         };
@@ -387,7 +384,7 @@ async fn a_client_that_stops_sending_is_no_fault_of_the_upstream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_upstream_is_502_and_a_slow_one_504() {
-    let h = Harness::builder().upstream("read_timeout = \"300ms\"\n").start().await;
+    let h = Harness::builder().upstream("read_timeout = \"1s\"\n").start().await;
     let token = h.token(&["reader"]).await;
     let (status, body) = h.ask("GET", "/dead/acme/x", Some(&token)).await;
     assert_eq!((status, body["error"].as_str()), (502, Some("bad_gateway")));
@@ -435,15 +432,18 @@ async fn every_request_is_counted_and_logged_once() {
     );
     assert_eq!(h.log.lines().iter().filter(|line| line["route"] == "any").count(), 1);
     assert!(!h.log.text().contains("verysecret"));
-    let metrics = h.metrics().await;
+    let metrics = h
+        .metered(&[
+            "portcullis_requests_total{code=\"200\",method=\"GET\",route=\"any\"} 1",
+            "portcullis_decisions_total{decision=\"allow\",reason=\"\",route=\"any\"} 1",
+            "portcullis_decisions_total{decision=\"deny\",reason=\"no_route\",route=\"none\"} 1",
+            "portcullis_tokens_minted_total{outcome=\"ok\"} 1",
+            "portcullis_token_cache_misses_total 1",
+        ])
+        .await;
     for expected in [
-        "portcullis_requests_total{code=\"200\",method=\"GET\",route=\"any\"} 1",
-        "portcullis_decisions_total{decision=\"allow\",reason=\"\",route=\"any\"} 1",
-        "portcullis_decisions_total{decision=\"deny\",reason=\"no_route\",route=\"none\"} 1",
-        "portcullis_tokens_minted_total{outcome=\"ok\"} 1",
         "portcullis_upstream_up{address=",
         "portcullis_store_revision ",
-        "portcullis_token_cache_misses_total 1",
         "portcullis_build_info{version=",
         "process_resident_memory_bytes",
     ] {

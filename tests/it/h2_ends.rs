@@ -1,7 +1,6 @@
 //! What an HTTP/2 client hears when the gateway ends its stream, and on the way there.
 
 use std::future::poll_fn;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -13,8 +12,7 @@ use crate::endless::Endless;
 use crate::harness::{Harness, Minted, ROUTES};
 use crate::held::{routes, trailers_of};
 use crate::secure::{H2, Whole, request};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 fn call(path: &str, token: &str) -> Request<()> {
     let mut call = request("POST", &format!("http://h{path}"), Some(token));

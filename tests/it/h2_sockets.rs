@@ -18,8 +18,8 @@ use crate::backends::Http2;
 use crate::harness::{Harness, ROUTES};
 use crate::raw::Raw;
 use crate::secure::{H2, Tunnel, Whole, request};
+use crate::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const FLOOD: usize = 32 << 20;
 
 /// An upstream that answers by the last segment of the path: `echo`, and says `hello`
@@ -166,12 +166,7 @@ impl World {
     }
 
     async fn gauges_are_back(&self) {
-        let back = async {
-            while !self.h.metrics().await.contains("portcullis_open_streams 0\n") {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, back).await.expect("none is open");
+        self.h.metered(&["portcullis_open_streams 0"]).await;
     }
 }
 
@@ -460,7 +455,7 @@ async fn each_side_may_end_it_and_nothing_stays_open() {
     world.upstream.wait_open(1).await;
     // The connection goes, and all that it had.
     echoes(&mut neighbour, "still here").await;
-    assert!(world.h.metrics().await.contains("portcullis_open_streams 1\n"));
+    world.h.metered(&["portcullis_open_streams 1"]).await;
     world.h2.driver.abort();
     world.upstream.wait_open(0).await;
     world.gauges_are_back().await;

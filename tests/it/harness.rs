@@ -3,17 +3,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use async_trait::async_trait;
 use portcullis::app::{Means, Running, StartError, TakenOn, start};
 use portcullis::config;
 use portcullis::domain::{AdminName, AdminRole, Clock, ManualClock, SystemEntropy, UnixTime};
-use portcullis::edge::{Probe, Resolver, SystemProbe, SystemResolver};
+use portcullis::edge::{Probe, Resolver, Sample, SystemResolver};
 use portcullis::service::{Actor, create_admin};
 use portcullis::store::Store;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
+use crate::addresses::Refusing;
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// Everything that was written to the access log.
 #[derive(Clone, Default)]
@@ -56,6 +59,7 @@ pub(crate) struct Harness {
     other_clock: Option<Arc<dyn Clock>>,
     /// Of the first start.
     probe: Mutex<Option<Box<dyn Probe>>>,
+    _dead: Refusing,
 }
 
 /// A minted credential.
@@ -150,6 +154,26 @@ environment = "any"
 allow = { GET = "@authenticated", POST = "@authenticated" }
 "#;
 
+/// Is never late: how busy the machine is refuses nobody.
+struct InTime;
+
+#[async_trait]
+impl Probe for InTime {
+    async fn next(&mut self) -> Sample {
+        std::future::pending().await
+    }
+
+    fn another(&self) -> Box<dyn Probe> {
+        Box::new(InTime)
+    }
+}
+
+/// Asks each time on a connection of its own: one that was kept may be closing just then,
+/// and would count.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap()
+}
+
 /// What a test may set before the start.
 pub(crate) struct Builder {
     engine: &'static str,
@@ -209,8 +233,7 @@ impl Builder {
     pub(crate) async fn start(self) -> Harness {
         let upstream = Upstream::start().await;
         let folder = tempfile::tempdir().unwrap();
-        // A port that refuses: bound once, then let go.
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dead = Refusing::new();
         let text = format!(
             r#"
 [server]
@@ -243,6 +266,7 @@ connect_timeout = "2s"
             path = folder.path().join("state").display(),
             legacy = upstream.address,
             upstream_extra = self.upstream_extra,
+            dead = dead.address,
             routes = self.routes,
         );
         let mut harness = Harness {
@@ -251,13 +275,14 @@ connect_timeout = "2s"
             clock: Arc::new(ManualClock::new(UnixTime::from_secs(1_795_316_400))),
             log: LogBuffer::default(),
             folder,
-            http: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
+            http: client(),
             admin_key: String::new(),
             text,
             store: self.store,
             resolver: self.resolver,
             other_clock: self.other_clock,
             probe: Mutex::new(self.probe),
+            _dead: dead,
         };
         harness.launch().await.unwrap();
         let context = &harness.running().context;
@@ -301,7 +326,7 @@ impl Harness {
             resolver: Arc::clone(&self.resolver),
             probe: match self.probe.lock().unwrap().take() {
                 Some(probe) => probe,
-                None => Box::new(SystemProbe::default()),
+                None => Box::new(InTime),
             },
         };
         self.running = Some(start(config, means).await?);
@@ -436,6 +461,24 @@ impl Harness {
         self.http.get(url).send().await.unwrap().text().await.unwrap()
     }
 
+    /// Waits until the metrics page has these lines, and returns it: what a client has its
+    /// answer to is counted a moment later.
+    pub(crate) async fn metered(&self, lines: &[&str]) -> String {
+        let find = async {
+            loop {
+                let page = self.metrics().await;
+                if lines.iter().all(|wanted| page.lines().any(|line| line == *wanted)) {
+                    return page;
+                }
+                sleep(STEP).await;
+            }
+        };
+        match timeout(PATIENCE, find).await {
+            Ok(page) => page,
+            Err(_) => panic!("not all of {lines:#?} are in\n{}", self.metrics().await),
+        }
+    }
+
     /// Waits until the log has a line that `wanted` picks, and returns it.
     pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = async {
@@ -443,10 +486,10 @@ impl Harness {
                 if let Some(line) = self.log.lines().into_iter().rev().find(&wanted) {
                     return line;
                 }
-                tokio::task::yield_now().await;
+                sleep(STEP).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), find).await.unwrap_or_else(|_| {
+        timeout(PATIENCE, find).await.unwrap_or_else(|_| {
             panic!("no such line in the log:\n{}", self.log.text());
         })
     }

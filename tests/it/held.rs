@@ -1,7 +1,5 @@
 //! Clients that hold streams open, of every kind and by every way in.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
@@ -19,8 +17,7 @@ use crate::endless::Endless;
 use crate::harness::{Harness, ROUTES};
 use crate::raw::Wire;
 use crate::secure::{H2, Pki, request};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// Every kind of stream, by each way in that has it.
 pub(crate) const STREAMS: &[(&str, Front)] = &[
@@ -115,9 +112,7 @@ impl World {
         pki.issue("a", &["localhost"]);
         let section = pki.section(&["a"], "") + limits;
         let builder = Harness::builder().server(&section);
-        let mut h = builder.routes(routes(&upstream)).start().await;
-        // Its connections would count, too.
-        h.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let h = builder.routes(routes(&upstream)).start().await;
         let h2 = connect2(&h, &pki).await;
         World { h, pki, upstream, h2 }
     }

@@ -83,18 +83,13 @@ async fn nothing_is_left_of_a_thousand_streams() {
         tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("all to end");
     let cut = format!("portcullis_streams_cut_total{{reason=\"revoked\"}} {}\n", count / 4);
     assert!(metrics.contains(&cut), "{metrics}");
-    let told = async {
-        loop {
-            let lines = world.h.log.lines();
-            let ours =
-                |line: &&serde_json::Value| line["path"].as_str().unwrap().starts_with("/s/acme/");
-            let told = lines.iter().filter(ours).count();
-            assert!(told <= count, "each is told of once");
-            if told == count {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("each is told of");
+    crate::wait::until("each is told of", async || {
+        let lines = world.h.log.lines();
+        let ours =
+            |line: &&serde_json::Value| line["path"].as_str().unwrap().starts_with("/s/acme/");
+        let told = lines.iter().filter(ours).count();
+        assert!(told <= count, "each is told of once");
+        told == count
+    })
+    .await;
 }

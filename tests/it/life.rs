@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Harness, Minted};
 use crate::raw::Raw;
+use crate::wait::{STEP, until};
 
 const STAGE: &str = "/v1/accounts/acme/account_environments/prod/campaigns";
 const CLEAR: &str = "/backend/accounts/acme/tag-clear";
@@ -25,16 +26,11 @@ async fn upload(h: &Harness, method: &str, path: &str, token: &str) -> Raw {
 }
 
 async fn open_streams(h: &Harness, minted: &Minted, count: u64) {
-    let wait = async {
-        loop {
-            let (_, impact) = h.admin("GET", &of(minted, "/impact"), json!(null)).await;
-            if impact["open_streams"] == count {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("as many streams");
+    until("as many streams", async || {
+        let (_, impact) = h.admin("GET", &of(minted, "/impact"), json!(null)).await;
+        impact["open_streams"] == count
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,8 +49,7 @@ async fn narrowing_denies_and_cuts_what_it_concerns() {
     open_streams(&h, &minted, 1).await;
     assert_eq!(h.ask("PATCH", library, Some(&token)).await.0, 403);
     assert_eq!(h.ask("GET", STAGE, Some(&token)).await.0, 200);
-    let metrics = h.metrics().await;
-    assert!(metrics.contains("portcullis_streams_cut_total{reason=\"narrowed\"} 1"), "{metrics}");
+    h.metered(&["portcullis_streams_cut_total{reason=\"narrowed\"} 1"]).await;
     h.admin("PATCH", &of(&minted, ""), json!({ "environments": ["test"] })).await;
     assert_eq!(h.ask("GET", STAGE, Some(&token)).await.0, 403);
     // What it got back counts again, on the same token.
@@ -143,7 +138,7 @@ async fn an_armed_role_works_for_its_minutes() {
             if !trail["items"].as_array().unwrap().is_empty() {
                 return trail;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(STEP).await;
         }
     };
     let trail = tokio::time::timeout(Duration::from_secs(30), lapse).await.expect("a lapse");
@@ -155,14 +150,12 @@ async fn an_armed_role_works_for_its_minutes() {
     assert_eq!(uses[0]["actor"], format!("client {}", minted.client_id));
     assert_eq!(uses[0]["target"], minted.client_id);
     assert!(uses[0]["reason"].as_str().unwrap().starts_with("emergency until 2026-"), "{uses:?}");
-    let metrics = h.metrics().await;
-    for line in [
+    h.metered(&[
         "portcullis_armed_role_armings_total{role=\"emergency\"} 2",
         "portcullis_armed_role_uses_total{role=\"emergency\"} 3",
         "portcullis_armed_role_lapses_total{role=\"emergency\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
-    }
+    ])
+    .await;
     drop(plain);
 }
 

@@ -9,6 +9,7 @@
     reason = "a test that is wrong should say so, and a table is a table"
 )]
 
+mod addresses;
 mod audit;
 mod backends;
 mod clients;
@@ -19,6 +20,7 @@ mod corpus;
 mod cuts;
 mod endless;
 mod forwarding;
+mod gateway;
 mod greedy;
 mod grpc;
 mod h2;
@@ -39,6 +41,7 @@ mod openapi;
 mod pipelining;
 mod ports;
 mod process;
+mod program;
 mod raw;
 mod reload;
 mod revocation;
@@ -57,4 +60,5 @@ mod trailers;
 mod upgrade;
 mod upstream;
 mod upstreams;
+mod wait;
 mod websockets;

@@ -161,6 +161,7 @@ async fn a_slow_head_is_cut_off() {
     assert_eq!(answer.status, 408);
     assert!(raw.is_closed().await);
     // A head that dribbles in within its time is fine.
+    let h = Harness::start().await;
     let mut raw = Raw::connect(h.data()).await;
     for piece in ["\r\nGET /no", "where HTTP/1.1\r", "\nHost: h\r\n", "\r", "\n"] {
         raw.send(piece).await;

@@ -1,11 +1,12 @@
 //! A client that sends any bytes, also those that client libraries refuse to.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::wait::PATIENCE;
 
 /// A response as it arrived.
 #[derive(Debug)]
@@ -37,8 +38,6 @@ pub(crate) struct Raw {
     stream: Box<dyn Wire>,
     buffer: Vec<u8>,
 }
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -25,8 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::backends::Authority;
 use crate::raw::Wire;
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// An authority, and a folder for what it signs.
 pub(crate) struct Pki {

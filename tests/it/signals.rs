@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use crate::process::Process;
 use crate::upstream::Upstream;
-
-const STEP: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::wait::{PATIENCE, STEP};
 
 /// Puts a pipe in the place of a file: whoever reads it waits, as for a disk that hangs.
 pub(crate) fn hang(file: &Path) {
@@ -34,16 +31,7 @@ pub(crate) async fn is_read(file: &Path) -> pipe::Sender {
 
 async fn ends_well(process: &mut Process) {
     process.terminate();
-    let mut child = process.child.take().unwrap();
-    let ended = async {
-        loop {
-            match child.try_wait().unwrap() {
-                Some(status) => return status,
-                None => sleep(STEP).await,
-            }
-        }
-    };
-    let status = timeout(PATIENCE, ended).await.expect("it ends");
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 

@@ -36,7 +36,7 @@ async fn a_large_body_arrives_intact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_stream_does_not_end_by_silence() {
-    let h = Harness::builder().upstream("read_timeout = \"200ms\"\n").start().await;
+    let h = Harness::builder().upstream("read_timeout = \"1s\"\n").start().await;
     let token = h.token(&["reader"]).await;
     let mut raw = Raw::connect(h.data()).await;
     raw.send(format!(
@@ -54,7 +54,7 @@ async fn an_open_stream_does_not_end_by_silence() {
 /// The last word is said when Pingora is gone already, and stands in the log like any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_knows_what_was_said_of_silence() {
-    let h = Harness::builder().upstream("read_timeout = \"200ms\"\n").start().await;
+    let h = Harness::builder().upstream("read_timeout = \"1s\"\n").start().await;
     let token = h.token(&["reader"]).await;
     for (method, path, more, status) in [
         ("GET", "silent", "", 504),

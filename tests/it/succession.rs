@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::process::program;
+use crate::gateway::{Gateway, STALLS};
+use crate::process::{halt, program, states};
 use crate::raw::Raw;
-use crate::upgrade::{Gateway, PATIENCE, STALLS, STEP};
+use crate::wait::{PATIENCE, STEP, until};
 
 /// Waits until a file is there, and gives what is in it.
 pub(crate) async fn written(path: &Path) -> String {
@@ -53,12 +54,7 @@ impl Gateway {
     }
 
     async fn exists(&self, name: &str) {
-        let wait = async {
-            while !self.file(name).exists() {
-                sleep(STEP).await;
-            }
-        };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {name}"));
+        until(name, async || self.file(name).exists()).await;
     }
 
     pub(crate) async fn said(&self, what: &str) {
@@ -232,9 +228,8 @@ async fn repeated_receipt_waits(what: Ends) {
     gateway.upstream.wait_for_streams(1).await;
     let old = gateway.pid;
     gateway.upgrade().await;
-    gateway.halt(old).await;
-    let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-    gateway.process.http = http.clone();
+    halt(old).await;
+    let http = gateway.process.http.clone();
     let key = gateway.process.key.clone();
     let credential = format!("http://{}/v1/credentials/{id}", gateway.process.admin);
     let leaves = tokio::spawn(what.ask(&http, &credential, &key).send());
@@ -251,7 +246,7 @@ async fn repeated_receipt_waits(what: Ends) {
     leaves.abort();
     let again = what.ask(&http, &credential, &key).send().await.unwrap();
     // What was stopped can't have taken it in, so it has been killed.
-    let states = gateway.states(old);
+    let states = states(old);
     assert!(!states.contains(&'T'), "a receipt while the old process may judge: {states:?}");
     let again: Value = again.json().await.unwrap();
     assert!(again["revision"].is_u64(), "{again}");
@@ -268,13 +263,13 @@ async fn the_ports_beside_are_handed_over_at_once() {
     gateway.upstream.wait_for_streams(1).await;
     gateway.upgrade().await;
     let ask = "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    let of_the_old = "portcullis_upgrades_total{outcome=\"ok\"} 1";
+    let of_the_new = "portcullis_upgrades_total{outcome=\"ok\"} 1";
     let mut in_a_row = 0;
     for _ in 0..1000 {
         let answer = crate::raw::once(gateway.process.metrics, ask).await.unwrap();
         let page = String::from_utf8(answer.body).unwrap();
         assert!(page.contains("portcullis_upgrades_total"), "{page}");
-        in_a_row = if page.contains(of_the_old) { 0 } else { in_a_row + 1 };
+        in_a_row = if page.contains(of_the_new) { in_a_row + 1 } else { 0 };
         if in_a_row == 64 {
             break;
         }
@@ -286,7 +281,8 @@ async fn the_ports_beside_are_handed_over_at_once() {
 /// given up hears that nobody listens any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_given_up_holds_nothing() {
-    let gateway = Gateway::start("upgrade_timeout = \"1s\"\ndrain_timeout = \"5s\"").await;
+    // Long enough for its list.
+    let gateway = Gateway::start("upgrade_timeout = \"5s\"\ndrain_timeout = \"5s\"").await;
     let (_, token) = gateway.mint().await;
     let mut kept = Raw::connect(gateway.process.data).await;
     kept.send(format!(
@@ -296,7 +292,7 @@ async fn a_process_that_was_given_up_holds_nothing() {
     assert_eq!(kept.answer().await.unwrap().status, 200);
     gateway.put(
         "#!/bin/sh\nat=${0%/*}\nfor fd in /proc/$$/fd/*; do echo \"${fd##*/} $(readlink $fd)\"; done \
-         >\"$at/fds\"\nexec 9<&0\n(read -r word <&9; echo hung up >\"$at/orphan\") &\nwait\n",
+         >\"$at/list\"\nmv \"$at/list\" \"$at/fds\"\nexec 9<&0\n(read -r word <&9; echo hung up >\"$at/orphan\") &\nwait\n",
     );
     gateway.upgrade_in_vain("failed", 1).await;
     let fds = written(&gateway.file("fds")).await;
@@ -357,7 +353,7 @@ async fn a_service_manager_hears_that_it_lives_until_it_does_not() {
     }
     // The old one still drains, and says nothing for the one that hangs.
     assert!(gateway.is_running(old));
-    gateway.halt(gateway.pid).await;
+    halt(gateway.pid).await;
     gateway.is_silent(every * 3).await;
     gateway.signal("-CONT", gateway.pid);
     gateway.wait_for_word("WATCHDOG=1").await;

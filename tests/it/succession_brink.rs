@@ -5,10 +5,11 @@ use serde_json::json;
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
-use crate::process::program;
+use crate::gateway::{Gateway, Load, STALLS};
+use crate::process::{halt, program, stands_still, states};
 use crate::signals::{hang, is_read};
 use crate::succession::written;
-use crate::upgrade::{Gateway, Load, PATIENCE, STALLS, STEP};
+use crate::wait::{PATIENCE, STEP};
 
 impl Gateway {
     /// Upgrades as far as the new process has opened the store, and reads its key file:
@@ -36,16 +37,11 @@ impl Gateway {
     /// stopped, and tells it so when it goes on. Gives the new one's number.
     async fn brink(&self) -> u32 {
         let (pipe, new) = self.half_way().await;
-        self.halt(self.pid).await;
+        halt(self.pid).await;
         self.go_on(pipe);
         self.said("waiting for the word to serve").await;
         // What it said is on its way when none of its threads has anything left to do.
-        let idle = async {
-            while !self.states(new).iter().all(|state| *state == 'S') {
-                sleep(STEP).await;
-            }
-        };
-        timeout(PATIENCE, idle).await.expect("it waits");
+        stands_still(new, 'S').await;
         new
     }
 
@@ -69,13 +65,13 @@ async fn a_new_process_that_hangs_when_it_is_to_serve_is_ended_and_the_old_one_g
     let mut gateway = Gateway::start("drain_timeout = \"5s\"").await;
     let (_, token) = gateway.mint().await;
     let new = gateway.brink().await;
-    gateway.halt(new).await;
+    halt(new).await;
     gateway.signal("-CONT", gateway.pid);
     let load = Load::on(&gateway, &token);
     load.goes_on().await;
     // Nobody takes changes, and nobody says otherwise.
     assert_eq!(gateway.try_change().await.0, 503);
-    assert!(gateway.states(new).contains(&'T'), "it is not ended at once");
+    assert!(states(new).contains(&'T'), "it is not ended at once");
     gateway.wait_for_outcome("failed", 1).await;
     load.goes_on().await;
     assert!(gateway.is_gone(new).await);
@@ -108,10 +104,10 @@ async fn sigterm_while_the_new_process_hangs_ends_both() {
     let mut gateway = Gateway::start("drain_timeout = \"5s\"").await;
     let (_, token) = gateway.mint().await;
     let new = gateway.brink().await;
-    gateway.halt(new).await;
+    halt(new).await;
     gateway.signal("-CONT", gateway.pid);
     gateway.signal("-TERM", gateway.pid);
-    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    let status = gateway.process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.process.stderr());
     assert!(gateway.is_gone(new).await);
     gateway.process.launch().await;
@@ -140,7 +136,7 @@ async fn sigterm_while_the_new_process_has_the_store_gives_it_back_at_once() {
     assert_eq!(gateway.process.ask(&token).await, 401);
     gateway.said("ending: not ready any more").await;
     gateway.signal("-TERM", gateway.pid);
-    let status = gateway.process.child.take().unwrap().wait().unwrap();
+    let status = gateway.process.ended().await;
     assert_eq!(status.code(), Some(1), "{}", gateway.process.stderr());
 }
 
@@ -154,7 +150,7 @@ async fn what_a_process_changed_before_it_failed_is_known() {
     let other = good.replace("[oauth]", "[oauth]\nalgorithm = \"ES256\"");
     std::fs::write(gateway.process.config(), other).unwrap();
     let (pipe, new) = gateway.half_way().await;
-    gateway.halt(gateway.pid).await;
+    halt(gateway.pid).await;
     gateway.go_on(pipe);
     assert!(gateway.is_gone(new).await, "without a receipt it can't go on");
     gateway.signal("-CONT", gateway.pid);

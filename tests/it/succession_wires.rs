@@ -3,18 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::process::free;
+use crate::addresses::free;
+use crate::gateway::Gateway;
 use crate::raw::Raw;
 use crate::secure::{H2, Pki, Whole, request};
 use crate::torture::{legacy, steady};
-use crate::upgrade::{Gateway, PATIENCE, STEP};
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// Callers without a pause, one for each way in, until they are told to end.
 struct Callers {
@@ -127,7 +127,7 @@ async fn upgrades_over_tls_and_http2_lose_no_request_and_no_websocket() {
     pki.issue("a", &["localhost"]);
     let encrypted = free();
     let section = pki.section(&["a"], "").replace("127.0.0.1:0", &encrypted.to_string());
-    let server = format!("drain_timeout = \"4s\"\n{section}");
+    let server = format!("drain_timeout = \"8s\"\n{section}");
     let api = legacy::start(|_| ()).await;
     let mut gateway = Gateway::over(api, Upstream::start().await, &server).await;
     let (_, token) = gateway.mint().await;
@@ -148,14 +148,13 @@ async fn upgrades_over_tls_and_http2_lose_no_request_and_no_websocket() {
         let mut socket = steady::websocket(&gateway.process, &token).await;
         let old = gateway.pid;
         gateway.upgrade().await;
-        callers.go_on().await;
         // What was open before goes on in the old process, for as long as it may.
         for n in 0..10 {
             let message = steady::frame(&format!("message {n}"));
             assert!(socket.try_send(&message).await, "round {round}");
             assert_eq!(socket.exactly(message.len()).await, message, "round {round}");
-            sleep(Duration::from_millis(100)).await;
         }
+        callers.go_on().await;
         // And is told when that is over: 1001, "going away".
         assert!(gateway.is_gone(old).await, "round {round}: {}", gateway.process.stderr());
         let rest = socket.rest().await;

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use crate::harness::Harness;
 use crate::raw::{Raw, Wire};
 use crate::secure::{H2, Pki, request};
+use crate::wait::until;
 
 fn get(path: &str, host: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")
@@ -39,9 +40,11 @@ async fn both_versions_and_both_protocols() {
     }
     let unknown = pki.client().alpn(&["spdy/3"]).connect(h.data_tls(), "localhost").await;
     assert!(unknown.is_err(), "no protocol in common");
-    let metrics = h.metrics().await;
-    assert!(metrics.contains("portcullis_tls_handshakes_total{outcome=\"ok\"} 6"), "{metrics}");
-    assert!(metrics.contains("portcullis_tls_handshakes_total{outcome=\"failed\"} 1"), "{metrics}");
+    h.metered(&[
+        "portcullis_tls_handshakes_total{outcome=\"ok\"} 6",
+        "portcullis_tls_handshakes_total{outcome=\"failed\"} 1",
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +169,7 @@ async fn a_reload_shows_new_certificates_and_leaves_connections_open() {
 async fn a_handshake_that_stalls_is_closed() {
     let pki = Pki::new();
     pki.issue("a", &["localhost"]);
-    let limits = "[server.limits]\nheader_timeout = \"200ms\"\n";
+    let limits = "[server.limits]\nheader_timeout = \"1s\"\n";
     let section = pki.section(&["a"], "") + limits;
     let h = Harness::builder().server(&section).start().await;
     let token = h.token(&["reader"]).await;
@@ -185,11 +188,12 @@ async fn a_handshake_that_stalls_is_closed() {
     // Over TLS a connection that is agreed to be HTTP/2 must begin like one.
     let stream = pki.client().alpn(&["h2"]).connect(h.data_tls(), "localhost").await.unwrap();
     assert!(Raw::over(stream).is_closed().await);
-    let metrics = h.metrics().await;
-    for outcome in ["timed_out\"} 2", "failed\"} 1", "ok\"} 2"] {
-        let line = format!("portcullis_tls_handshakes_total{{outcome=\"{outcome}");
-        assert!(metrics.contains(&line), "{line}\n{metrics}");
-    }
+    h.metered(&[
+        "portcullis_tls_handshakes_total{outcome=\"timed_out\"} 2",
+        "portcullis_tls_handshakes_total{outcome=\"failed\"} 1",
+        "portcullis_tls_handshakes_total{outcome=\"ok\"} 2",
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,14 +236,13 @@ async fn one_source_has_its_share_of_handshakes() {
         stalled.push(TcpStream::connect(h.data_tls()).await.unwrap());
     }
     let refused = "portcullis_tls_handshakes_total{outcome=\"too_many\"} 44";
-    while !h.metrics().await.contains(refused) {
-        tokio::task::yield_now().await;
-    }
+    h.metered(&[refused]).await;
     assert!(pki.client().connect(h.data_tls(), "localhost").await.is_err());
     assert_eq!(h.ask("GET", "/public/x", None).await.0, 200, "in clear there are none");
     drop(stalled);
     // Places are given back.
-    while pki.client().connect(h.data_tls(), "localhost").await.is_err() {}
+    until("a handshake", async || pki.client().connect(h.data_tls(), "localhost").await.is_ok())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -287,9 +287,13 @@ async fn answer(
         }
     }
     if let Some(status) = word.strip_prefix("raw-status-") {
+        let (length, body) = match status {
+            "204" => ("", ""),
+            _ => ("Content-Length: 2\r\n", "ok"),
+        };
         let head = format!(
-            "HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\nX-Legacy: a\r\nx-legacy: b\r\nLocation: /x/y\r\n\
-             Keep-Alive: timeout=9\r\nConnection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nok"
+            "HTTP/1.1 {status} Whatever\r\n{length}X-Legacy: a\r\nx-legacy: b\r\nLocation: /x/y\r\n\
+             Keep-Alive: timeout=9\r\nConnection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n{body}"
         );
         stream.write_all(head.as_bytes()).await?;
         return Ok(true);

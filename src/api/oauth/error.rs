@@ -30,6 +30,11 @@ pub(super) struct Refusal {
     reason: Option<&'static str>,
 }
 
+/// For `Retry-After`: not too soon.
+fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+}
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'a str,
@@ -108,8 +113,7 @@ impl Refusal {
             "rate_limited",
             "This client asks too often; see Retry-After, and use a token until it ends.",
         );
-        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-        Refusal { retry_after: Some(seconds.max(1)), ..refusal }
+        Refusal { retry_after: Some(whole_seconds(wait)), ..refusal }
     }
 
     /// Another client's token (400; RFC 7009 section 2.1, RFC 6749 section 5.2).
@@ -129,6 +133,16 @@ impl Refusal {
             "The revocation could not be stored. Ask again.",
         )
     };
+
+    /// All its tokens were cut off just now, and the next second has not begun (503).
+    pub(super) fn not_yet(wait: Duration) -> Self {
+        let refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "All tokens of this client were just cut off. Ask again.",
+        );
+        Refusal { retry_after: Some(whole_seconds(wait)), ..refusal }
+    }
 
     /// A fault of ours (500).
     pub(super) const fn failed(description: &'static str) -> Self {

@@ -1,5 +1,7 @@
 //! The token endpoint (RFC 6749 section 4.4).
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::HeaderValue;
@@ -7,11 +9,16 @@ use http::header::PRAGMA;
 use http::request::Parts;
 use prometheus::IntCounter;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::error::Refusal;
 use super::{Desk, TokenClient, body, client, json, read};
 use crate::metrics::Metrics;
 use crate::service::{BadClient, BadClientReason, Lifetime, MintRefusal, authenticate, mint_token};
+
+/// A client whose tokens were cut off in this very second waits for the next one, and is
+/// not sent away.
+const WAITS: Duration = Duration::from_secs(1);
 
 /// RFC 6749 section 5.1.
 #[derive(Serialize)]
@@ -53,9 +60,11 @@ impl Desk {
         })?;
         let who = client::presented(&parts.headers, &params)?;
         let refuse = |bad: BadClient| Refusal::invalid_client(bad, who.basic);
-        let (credential, generation) =
-            authenticate(&self.context, &who.client_id, who.secret.expose(), account)
-                .map_err(refuse)?;
+        let known = || {
+            let secret = who.secret.expose();
+            authenticate(&self.context, &who.client_id, secret, account).map_err(refuse)
+        };
+        let (mut credential, mut generation) = known()?;
         // After the secret was right: nobody can use up another's rate.
         if let Some(rate) = self.context.minting.load().token_rate {
             let rates = &self.context.memory.token_rates;
@@ -63,10 +72,19 @@ impl Desk {
                 .take(credential.client_id, rate, self.context.now())
                 .map_err(Refusal::rate_limited)?;
         }
-        let minted = mint_token(&self.context, &credential, generation, params.scope(), lifetime)
-            .map_err(|refusal| match refusal {
+        let (context, scope) = (&self.context, params.scope());
+        let mut minted = mint_token(context, &credential, generation, scope, lifetime);
+        if let Err(MintRefusal::NotYet(wait)) = minted
+            && wait <= WAITS
+        {
+            sleep(wait).await;
+            (credential, generation) = known()?;
+            minted = mint_token(context, &credential, generation, scope, lifetime);
+        }
+        let minted = minted.map_err(|refusal| match refusal {
             MintRefusal::InvalidScope(why) => Refusal::invalid_scope(why),
             MintRefusal::Ended => refuse(BadClient { reason: BadClientReason::Expired }),
+            MintRefusal::NotYet(wait) => Refusal::not_yet(wait),
             MintRefusal::Failed(why) => Refusal::failed(why),
         })?;
         let answer = TokenAnswer {

@@ -113,6 +113,31 @@ async fn what_was_revoked_after_the_backup_does_not_come_back() {
     assert_eq!(names, ["b", "lost", "store", "store.key"]);
 }
 
+/// It may have been revoked since, and is in no record of the store.
+#[tokio::test]
+async fn nor_does_the_operators_own_signing_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let own = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    std::fs::write(folder.join("own.key"), own.serialize_pem()).unwrap();
+    let text = CONFIG.replace("[oauth]", "[oauth]\nsigning_key_file = \"own.key\"");
+    let config = || crate::config::parse(&text, folder).unwrap();
+    let signing = |offline: &Offline| offline.context.world.load().keys().signing().kid().clone();
+    let offline = Offline::change(config(), means()).await.unwrap();
+    let (kid, file) = (signing(&offline), folder.join("b"));
+    offline.close().await;
+    back_up(config(), means(), &file).await.unwrap();
+    for (vouched, revoked) in [(true, None), (false, Some(&kid))] {
+        let _ = std::fs::remove_dir_all(folder.join("lost"));
+        lose(folder);
+        let restored = restore(config(), means(), &file, vouched).await.unwrap();
+        assert_eq!(restored.fenced.operator_key.as_ref(), revoked);
+        let offline = Offline::change(config(), means()).await.unwrap();
+        assert_eq!(signing(&offline) == kid, vouched);
+        offline.close().await;
+    }
+}
+
 #[tokio::test]
 async fn where_somebody_vouches_credentials_stay_and_tokens_end_all_the_same() {
     let folder = tempfile::tempdir().unwrap();

@@ -63,19 +63,18 @@ impl Running {
     /// See [`UpgradeError`].
     pub async fn hand_over(&mut self, to: &Successor) -> Result<u32, UpgradeError> {
         let outcome = self.try_hand_over(to).await;
-        let word = match &outcome {
-            Ok(_) => "ok",
-            Err(UpgradeError::Failed(_)) => "failed",
-            Err(UpgradeError::Refused(_)) => "refused",
-        };
         if let Err(error) = &outcome {
             tracing::error!(%error, "not upgraded; this process goes on as before");
+            let word = match error {
+                UpgradeError::Failed(_) => {
+                    // Said before, since a disk may hang; counted when it is over.
+                    take_back(&self.lent, &mut self.letting_go).await;
+                    "failed"
+                }
+                UpgradeError::Refused(_) => "refused",
+            };
+            self.counters.upgrades.with_label_values(&[word]).inc();
         }
-        if let Err(UpgradeError::Failed(_)) = &outcome {
-            // Said before, since a disk may hang; counted when it is over.
-            take_back(&self.lent, &mut self.letting_go).await;
-        }
-        self.counters.upgrades.with_label_values(&[word]).inc();
         outcome
     }
 

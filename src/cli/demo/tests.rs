@@ -124,9 +124,10 @@ fn other_broken_promises_are_found_out() {
 
 #[test]
 fn a_gateway_that_is_not_there_is_no_success() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    // Bound, so that nobody else gets it, and never listened on: it refuses.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
     let steps = tell(Stage { gateway: &url, admin: &url, key: "k", account: "7" }, |_| {});
     assert!(!went_well(&steps) && steps[0].got.contains("no answer"), "{steps:?}");
 }

@@ -185,10 +185,10 @@ async fn a_reload_keeps_what_is_known_unless_addresses_are_reached_otherwise() {
 async fn checks_find_out_who_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let here = listener.local_addr().unwrap();
-    let there = {
-        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        gone.local_addr().unwrap()
-    };
+    // Bound, so that nobody else gets it, and never listened on: it refuses.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let there = nobody.local_addr().unwrap();
     let names = [here, there].map(|a| NamedAddress { text: a.to_string(), found: vec![a] });
     let upstream = Upstream::new(settings("u", names.to_vec()));
     upstream.check().await;

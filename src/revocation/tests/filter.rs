@@ -2,11 +2,12 @@
 //! swept and grows meanwhile.
 
 use std::collections::HashMap;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 
 use proptest::prelude::*;
 
+use crate::revocation::filter::{Filter, part_of};
 use crate::revocation::tokens::TokenSet;
 
 /// Spread over all parts, or crowded together as chance has it.
@@ -160,4 +161,64 @@ fn most_of_what_is_not_there_is_known_at_once() {
     sweep(&set, 0);
     let vain = (0..10_000).filter(|n| !set.surely_lacks(&id(*n))).count();
     assert!(vain < 1200, "{vain} of 10,000 that were there once");
+}
+
+/// Whoever is told that an id was there already can count on it as the first one can.
+#[test]
+fn who_is_told_already_has_it_in_force() {
+    let mut missed = 0;
+    for n in 0..3000_u64 {
+        let set = TokenSet::default();
+        let barrier = Barrier::new(2);
+        let revoke = || {
+            barrier.wait();
+            set.put(id(n), 1);
+            set.get(&id(n)).is_none()
+        };
+        missed += std::thread::scope(|scope| {
+            let other = scope.spawn(revoke);
+            usize::from(revoke()) + usize::from(other.join().unwrap())
+        });
+    }
+    assert_eq!(missed, 0);
+}
+
+/// A part grows through sizes that nobody used before, and is filled anew in each, while
+/// somebody looks: what was there from the beginning is never said to be lacking.
+#[test]
+fn what_was_there_is_there_while_it_grows() {
+    let hash = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let stays: Vec<u64> = (1..).map(hash).filter(|hash| part_of(*hash) == 0).take(256).collect();
+    let fresh = || {
+        let filter = Filter::default();
+        filter.fill(0, 80, stays.iter().copied());
+        Arc::new(filter)
+    };
+    let (now, done) = (Mutex::new(fresh()), AtomicBool::new(false));
+    let (missed, looked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let filter = Arc::clone(&now.lock().unwrap());
+                for _ in 0..64 {
+                    let lost = stays.iter().filter(|hash| filter.lacks(**hash)).count();
+                    missed.fetch_add(lost, Ordering::Relaxed);
+                }
+                looked.fetch_add(1, Ordering::Release);
+            }
+        });
+        for _ in 0..60 {
+            let filter = fresh();
+            *now.lock().unwrap() = Arc::clone(&filter);
+            let before = looked.load(Ordering::Acquire);
+            while looked.load(Ordering::Acquire) < before + 2 {
+                std::thread::yield_now();
+            }
+            for count in [300, 1200, 5000, 5000, 1200, 300, 80] {
+                filter.fill(0, count, stays.iter().copied());
+            }
+        }
+        done.store(true, Ordering::Release);
+    });
+    assert_eq!(missed.into_inner(), 0);
 }

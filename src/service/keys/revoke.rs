@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-use super::ring::{newest_first, refresh, signer};
+use super::ring::{newest_first, operator, refresh, signer};
 use super::{KeysError, NewKey, at_least_after};
 use crate::domain::{Action, Changes, Kid, UnixTime};
 use crate::service::change::{Line, Plan, commit, recorded};
@@ -58,6 +58,18 @@ pub(in crate::service) fn read_revoked(
     Some((kid, First { revision, at: UnixTime::from_millis(millis.unwrap_or_default()) }))
 }
 
+/// The record of a key that is revoked.
+fn record(kid: &Kid, at: UnixTime) -> Op {
+    codec::meta(&format!("{REVOKED}{kid}"), at.as_millis().to_string().as_bytes())
+}
+
+/// The operator's own key, and what revokes it, if it is not: no record of the store goes
+/// with it.
+pub(in crate::service) fn end_operators(ctx: &Context, at: UnixTime) -> Option<(Kid, Op)> {
+    let key = operator(ctx, ctx.world.load().keys())?;
+    Some((key.kid().clone(), record(key.kid(), at)))
+}
+
 /// Why a key was not revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRevokeError {
@@ -97,16 +109,16 @@ pub async fn revoke(
         let world = ctx.world.load();
         let signing = world.keys().signing();
         let (now, stored) = (ctx.now(), newest_first(&ctx.memory));
-        let record = stored.iter().find(|key| key.kid == kid);
+        let known = stored.iter().find(|key| key.kid == kid);
         // The operator's own key is in no record: it is there because it signs.
         let signs = *signing.kid() == kid;
-        if record.is_none() && !signs {
+        if known.is_none() && !signs {
             return Err(unknown());
         }
         let mut guards = vec![Guard::Absent(codec::key::meta(&format!("{REVOKED}{kid}")))];
         let mut ops = Vec::new();
         let mut changes =
-            Changes::new().field("algorithm", record.map(|key| key.algorithm.clone()), None);
+            Changes::new().field("algorithm", known.map(|key| key.algorithm.clone()), None);
         // Its time may have come a moment ago.
         if signs || signer(&stored, now).is_some_and(|key| key.kid == kid) {
             let created_at = at_least_after(now, stored.first().map(|key| key.created_at));
@@ -117,9 +129,8 @@ pub async fn revoke(
             // First, so that there is a key to sign with at every moment.
             ops.push(codec::put(&next.stored));
         }
-        let millis = now.as_millis().to_string();
-        ops.push(codec::meta(&format!("{REVOKED}{kid}"), millis.as_bytes()));
-        ops.extend(record.map(|key| Op::Delete { key: key.key() }));
+        ops.push(record(&kid, now));
+        ops.extend(known.map(|key| Op::Delete { key: key.key() }));
         let line = Line {
             actor,
             at: now,

@@ -22,7 +22,7 @@ use super::witness::{Found, Witness};
 use super::{SledOptions, Step};
 use crate::store::{Entry, Key, Revision};
 
-pub(super) use copy::Copying;
+pub(super) use copy::{Copying, Ticket};
 pub(super) use format::FORMAT;
 pub(super) use group::{Group, Prepared};
 use verify::verify;

@@ -32,7 +32,7 @@ use super::{
     Change, CommitError, Entry, Key, Observer, Receipt, Revision, Status, Store, StoreError,
 };
 use committer::{Committer, Health, Request, Shared};
-use engine::{Copying, Engine};
+use engine::{Copying, Engine, Ticket};
 use folder::Folder;
 
 pub use error::OpenError;
@@ -160,12 +160,12 @@ impl SledStore {
 }
 
 /// Ends a snapshot, whichever way it ends.
-struct EndOfCopy<'s>(&'s Shared);
+struct EndOfCopy<'s>(&'s Shared, Ticket);
 
 impl Drop for EndOfCopy<'_> {
     fn drop(&mut self) {
         if let Some(engine) = self.0.engine.lock().as_mut() {
-            engine.copying = None;
+            engine.copying.take_if(|it| it.is_of(&self.1));
         }
     }
 }
@@ -225,20 +225,21 @@ impl Store for SledStore {
             let why = self.shared.status.lock().refusing.clone();
             StoreError::Io(why.unwrap_or_default())
         };
-        let revision = {
+        let (revision, ticket) = {
             let mut slot = self.shared.engine.lock();
             let engine = slot.as_mut().ok_or_else(gone)?;
             if engine.copying.is_some() {
                 return Err(StoreError::Io("another copy is being made".into()));
             }
             let copying = Copying::of(engine.digest());
-            let revision = copying.revision();
+            let begun = (copying.revision(), copying.ticket());
             engine.copying = Some(copying);
-            revision
+            begun
         };
-        let _end = EndOfCopy(&self.shared);
+        let _end = EndOfCopy(&self.shared, ticket.clone());
         loop {
-            let page = self.shared.engine.lock().as_mut().ok_or_else(gone)?.copy_page(PAGE)?;
+            let page =
+                self.shared.engine.lock().as_mut().ok_or_else(gone)?.copy_page(&ticket, PAGE)?;
             if page.is_empty() {
                 return Ok(revision);
             }

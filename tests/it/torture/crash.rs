@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::model::{Book, Door};
 use super::{Dice, number};
-use crate::process::Process;
+use crate::process::{Process, halt};
 use crate::upstream::Upstream;
 
 const CLIENTS: usize = 4;
@@ -177,7 +177,8 @@ async fn a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged() {
         let copy = process.folder.path().join(format!("disk-{round}"));
         let load = dice.millis(5, 500);
         let cut = async |process: &mut Process| {
-            stop(process.child.as_ref().unwrap().id());
+            // A copy of a disk in use would mix two moments.
+            halt(process.child.as_ref().unwrap().id()).await;
             std::fs::copy(&disk, &copy).unwrap();
             process.kill();
         };
@@ -203,19 +204,6 @@ fn copy_folder(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), to).unwrap();
         }
-    }
-}
-
-/// Makes it stand still: a copy of a disk in use would mix two moments.
-fn stop(process: u32) {
-    let process = process.to_string();
-    assert!(Command::new("kill").args(["-STOP", &process]).status().unwrap().success());
-    let stands = |task: std::io::Result<std::fs::DirEntry>| {
-        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-    };
-    while !std::fs::read_dir(format!("/proc/{process}/task")).unwrap().all(stands) {
-        std::thread::yield_now();
     }
 }
 

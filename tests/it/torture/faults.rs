@@ -14,18 +14,10 @@ use crate::process::{Process, program};
 use crate::raw::Raw;
 use crate::secure::{H2, request};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 fn get(path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
-}
-
-async fn until(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !wanted().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
 }
 
 /// The value of a metric without labels.
@@ -137,7 +129,7 @@ async fn a_log_that_nobody_reads_any_more_ends_nothing() {
     process.admin(&path, json!({ "reason": "r" })).await;
     assert_eq!(process.ask(&token).await, 401);
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 
@@ -162,7 +154,7 @@ async fn a_log_that_is_blocked_holds_up_neither_requests_nor_the_end() {
         assert_eq!(raw.answer().await.unwrap().status, 200);
     }
     process.terminate();
-    let status = process.child.take().unwrap().wait().unwrap();
+    let status = process.ended().await;
     assert_eq!(status.code(), Some(0), "{}", process.stderr());
 }
 

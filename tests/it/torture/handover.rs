@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Dice, legacy, number};
-use crate::upgrade::{Gateway, PATIENCE, STEP};
+use crate::gateway::Gateway;
 use crate::upstream::Upstream;
+use crate::wait::{PATIENCE, STEP};
 
 /// A child of a process, once there is one.
 async fn child(of: u32) -> u32 {
@@ -71,7 +72,7 @@ async fn a_new_process_that_is_killed_at_any_moment_loses_nothing() {
         } else {
             ended += 1;
             failures = 0;
-            gateway.process.child.take().unwrap().wait().unwrap();
+            gateway.process.ended().await;
             gateway.process.launch().await;
             gateway.pid = gateway.process.child.as_ref().unwrap().id();
         }

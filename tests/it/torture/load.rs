@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::wait::until;
+
 /// Requests under way, until they are told to end.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
@@ -61,9 +63,8 @@ impl Load {
     /// Waits until so many more were answered.
     pub(super) async fn more(&self, count: u64) {
         let wanted = self.answered.load(Ordering::Relaxed) + usize::try_from(count).unwrap();
-        while self.answered.load(Ordering::Relaxed) < wanted {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("requests are answered", async || self.answered.load(Ordering::Relaxed) >= wanted)
+            .await;
     }
 
     pub(super) async fn end(self) -> Tally {

@@ -13,19 +13,14 @@ use crate::harness::Harness;
 use crate::process::Process;
 use crate::raw::{Answer, Raw, once};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 fn get(path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
 
 async fn waiting(h: &Harness, count: i64) {
-    let line = format!("portcullis_requests_waiting {count}\n");
-    let wait = async {
-        while !h.metrics().await.contains(&line) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("so many wait");
+    h.metered(&[&format!("portcullis_requests_waiting {count}")]).await;
 }
 
 fn is_refused(answer: &Answer) -> bool {
@@ -49,9 +44,8 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
         assert!(stream.head().await.unwrap().starts_with("HTTP/1.1 200"));
         let mut upload = Raw::connect(h.data()).await;
         upload.send(format!("POST /any/acme/x HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\na")).await;
-        while h.running().context.memory.streams.count() < 2 * n {
-            tokio::task::yield_now().await;
-        }
+        let streams = &h.running().context.memory.streams;
+        until("both are under way", async || streams.count() == 2 * n).await;
         others.push((stream, upload));
     }
     waiting(&h, 0).await;
@@ -75,7 +69,7 @@ async fn beyond_so_many_waiting_requests_the_rest_is_refused_early() {
     h.logged(|line| line["reason"] == "overloaded" && line["status"] == 503).await;
     let counted =
         "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 3";
-    assert!(h.metrics().await.contains(counted));
+    h.metered(&[counted]).await;
     // The gateway's own answers, and everything beside the data plane, go on.
     assert_eq!(h.try_trade(&minted).await.0, 200);
     assert_eq!(h.admin("GET", "/v1/me", json!(null)).await.0, 200);
@@ -164,10 +158,8 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
             // Each is told from the one before by its last digits.
             let late = late + Duration::from_micros(u64::from(n + 1));
             tell.send(Sample { at, late }).unwrap();
-            let line = format!("portcullis_data_plane_lag_seconds {}\n", late.as_secs_f64());
-            while !h.metrics().await.contains(&line) {
-                tokio::task::yield_now().await;
-            }
+            let line = format!("portcullis_data_plane_lag_seconds {}", late.as_secs_f64());
+            h.metered(&[&line]).await;
         }
     };
     let mut stream = Raw::connect(h.data()).await;
@@ -198,7 +190,7 @@ async fn where_the_processor_is_too_late_a_part_is_refused_early() {
     assert_eq!(h.running().context.memory.streams.count(), 1);
     let counted =
         "portcullis_decisions_total{decision=\"deny\",reason=\"overloaded\",route=\"none\"} 23";
-    assert!(h.metrics().await.contains(counted));
+    h.metered(&[counted]).await;
     // It is for the operator to say from when on.
     h.reload(|text| format!("{text}\n[server.limits]\nlag = \"2s\"\n")).await.unwrap();
     probes(&h, 60, late).await;
@@ -228,10 +220,7 @@ async fn a_thread_that_is_late_refuses_nobody_elsewhere() {
         tell_other.send(Sample { at, late: Duration::ZERO }).unwrap();
         tell.send(Sample { at, late }).unwrap();
     }
-    let line = "portcullis_data_plane_lag_seconds 0.703\n";
-    while !h.metrics().await.contains(line) {
-        tokio::task::yield_now().await;
-    }
+    h.metered(&["portcullis_data_plane_lag_seconds 0.703"]).await;
     let mut refused = Vec::new();
     for client in &mut clients {
         let mut count = 0;
@@ -333,9 +322,7 @@ async fn a_saturated_data_plane_keeps_nobody_from_revoking_and_watching() {
             })
         })
         .collect();
-    while begun.load(Ordering::Relaxed) < 1000 {
-        tokio::task::yield_now().await;
-    }
+    until("they flood it", async || begun.load(Ordering::Relaxed) >= 1000).await;
     let ask = async |url: String| {
         let answer = process.http.get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200);

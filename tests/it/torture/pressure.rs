@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{legacy, number, steady};
-use crate::process::{Process, program};
+use crate::process::{Process, launch, program};
 use crate::raw::Raw;
-use crate::upgrade::launch;
 
 struct Seen {
     admitted: f64,

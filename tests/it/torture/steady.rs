@@ -3,16 +3,16 @@
 //! `RESTARTS` say how much.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::load::Load;
 use super::{legacy, number};
-use crate::process::Process;
+use crate::gateway::Gateway;
+use crate::process::{Process, by_sockets, launch};
 use crate::raw::Raw;
-use crate::upgrade::{Gateway, by_sockets, launch};
 use crate::upstream::Upstream;
+use crate::wait::until;
 
 const CALLERS: u32 = 32;
 
@@ -47,9 +47,7 @@ async fn reload(process: &Process, round: u64) {
     let child = process.child.as_ref().unwrap().id().to_string();
     let sent = std::process::Command::new("kill").args(["-HUP", &child]).status();
     assert!(sent.unwrap().success());
-    while reloads(process).await == before {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is taken on", async || reloads(process).await != before).await;
 }
 
 /// A text as a client sends it, with a mask that changes nothing.
@@ -140,8 +138,7 @@ async fn graceful_restarts_break_off_no_request() {
     for _ in 0..rounds {
         load.more(rate / 5).await;
         process.terminate();
-        let mut child = process.child.take().unwrap();
-        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        let status = process.ended().await;
         assert_eq!(status.code(), Some(0), "{}", process.stderr());
         launch(&mut process, by_sockets(&held)).await;
     }

@@ -14,9 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{legacy, number, steady};
-use crate::process::{Process, program};
+use crate::process::{Process, launch, program};
 use crate::raw::Raw;
-use crate::upgrade::launch;
 
 const LAG: Duration = Duration::from_millis(100);
 const HONEST: u32 = 16;

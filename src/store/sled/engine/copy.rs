@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::super::digest::{Digest, hash_entry, seal_value};
 use super::read::entry;
@@ -12,8 +13,13 @@ use crate::store::{Entry, Key, StoreError};
 /// The most bytes that are kept for a slow reader.
 const MOST_KEPT: usize = 256 << 20;
 
+/// Whose a snapshot is: where the store failed and was opened anew, another may have begun.
+#[derive(Clone)]
+pub(in crate::store::sled) struct Ticket(Arc<()>);
+
 /// A snapshot on its way.
 pub(in crate::store::sled) struct Copying {
+    ticket: Ticket,
     /// What was in the store when it began.
     began: Digest,
     /// What was read so far.
@@ -29,7 +35,18 @@ impl Copying {
     /// Begins one.
     pub(in crate::store::sled) fn of(began: Digest) -> Self {
         let seen = Digest { sequence: began.sequence, ..Digest::default() };
-        Copying { began, seen, reached: Vec::new(), before: BTreeMap::new(), kept: 0 }
+        let (ticket, reached) = (Ticket(Arc::default()), Vec::new());
+        Copying { ticket, began, seen, reached, before: BTreeMap::new(), kept: 0 }
+    }
+
+    /// For whoever reads it.
+    pub(in crate::store::sled) fn ticket(&self) -> Ticket {
+        self.ticket.clone()
+    }
+
+    /// Whether it is the one of a ticket.
+    pub(in crate::store::sled) fn is_of(&self, ticket: &Ticket) -> bool {
+        Arc::ptr_eq(&self.ticket.0, &ticket.0)
     }
 
     /// The revision that it shows.
@@ -54,13 +71,14 @@ impl Copying {
 }
 
 impl Engine {
-    /// The next entries of the snapshot under way; none at its end, where everything
+    /// The next entries of the snapshot of this ticket; none at its end, where everything
     /// read is compared with what was there when it began.
     pub(in crate::store::sled) fn copy_page(
         &mut self,
+        ticket: &Ticket,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let Some(mut copying) = self.copying.take() else {
+        let Some(mut copying) = self.copying.take_if(|it| it.is_of(ticket)) else {
             return Err(StoreError::Io("the store failed on the way".into()));
         };
         if copying.kept > MOST_KEPT {
@@ -123,6 +141,6 @@ impl Engine {
         }
         // The end is told only once nothing more comes; a page may be empty before.
         self.copying = Some(copying);
-        if entries.is_empty() && !ended { self.copy_page(limit) } else { Ok(entries) }
+        if entries.is_empty() && !ended { self.copy_page(ticket, limit) } else { Ok(entries) }
     }
 }

@@ -142,7 +142,9 @@ fn a_read_only_filesystem_is_refused_and_named() {
     let store = open(&path).unwrap();
     commit(&store, put("first", "v")).unwrap();
     store.close();
-    assert!(run("mount", &["-o", "remount,ro"]));
+    // Busy while anybody has a file open to write: what sled leaves behind, or a child that
+    // is just being started.
+    until("it is read-only", || run("mount", &["-o", "remount,ro"]));
     let error = open(&path).unwrap_err();
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
     assert!(error.to_string().contains("read-only"), "{error}");

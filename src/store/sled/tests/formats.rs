@@ -1,4 +1,6 @@
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
 use super::*;
 use crate::store::conformance::{block_on, commit, contents, put};
@@ -150,4 +152,50 @@ fn one_copy_at_a_time_and_none_of_a_failed_store() {
     assert!(second.unwrap().unwrap_err().to_string().contains("another copy"));
     block_on(async { store.close() });
     assert!(store.snapshot(&mut |_| true).is_err());
+}
+
+/// One that was begun before the store failed must not eat what the next one is to have.
+#[test]
+fn a_copy_that_outlives_a_failure_takes_nothing_of_the_next() {
+    let folder = Temporary::new();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let faulty = options(&folder.path()).with_faults(move |step| {
+        let now = step == Step::Apply && failing.swap(false, Ordering::SeqCst);
+        if now { Err(io::Error::other("for once")) } else { Ok(()) }
+    });
+    let store = SledStore::open(faulty).unwrap();
+    for n in 0..600 {
+        commit(&store, put(&format!("{n}"), "v")).unwrap();
+    }
+    let (begun, has_begun) = channel();
+    let (go_on, goes_on) = channel::<()>();
+    let (store, mut count) = (&store, 0);
+    std::thread::scope(|scope| {
+        let mut first = Some(scope.spawn(move || {
+            let mut waits = true;
+            store.snapshot(&mut |_| {
+                if std::mem::take(&mut waits) {
+                    begun.send(()).unwrap();
+                    goes_on.recv().unwrap();
+                }
+                true
+            })
+        }));
+        has_begun.recv().unwrap();
+        fails.store(true, Ordering::SeqCst);
+        assert!(commit(store, put("k", "v")).is_err());
+        until("it takes changes again", || commit(store, put("k", "v")).is_ok());
+        let second = store.snapshot(&mut |_| {
+            count += 1;
+            if let Some(first) = first.take() {
+                go_on.send(()).unwrap();
+                let error = first.join().unwrap().unwrap_err().to_string();
+                assert!(error.contains("failed on the way"), "{error}");
+            }
+            true
+        });
+        assert!(second.is_ok(), "{second:?}");
+    });
+    assert_eq!(count, 601);
 }
