@@ -45,6 +45,7 @@ files! {
     "/console/credentials.js" SCRIPT "credentials.js",
     "/console/grant.js" SCRIPT "grant.js",
     "/console/generate.js" SCRIPT "generate.js",
+    "/console/difference.js" SCRIPT "difference.js",
     "/console/edit.js" SCRIPT "edit.js",
     "/console/details.js" SCRIPT "details.js",
     "/console/lifecycle.js" SCRIPT "lifecycle.js",

@@ -279,6 +279,12 @@ impl From<UpdateError> for ApiError {
             UpdateError::State(_) => {
                 Self::conflict("The credential is revoked, which can't be undone.")
             }
+            UpdateError::Stale => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "The credential has changed since it was read (If-Match): read it again, and \
+                 decide on what it is now. Nothing was changed.",
+            ),
             UpdateError::Refused(why) => Self::conflict(why),
             UpdateError::Entropy(error) => Self::internal(error),
             UpdateError::Change(error) => error.into(),

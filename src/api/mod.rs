@@ -7,6 +7,7 @@
 mod actor;
 mod admin;
 mod body;
+mod condition;
 mod console;
 mod error;
 mod frame;

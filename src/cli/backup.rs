@@ -124,13 +124,16 @@ pub(super) fn restore(command: &args::Restore) -> Outcome {
     );
     if !vouched {
         words.push_str(&format!(
-            "\nnobody can tell what was revoked after the backup was made, so {} credentials are \
+            "\nnobody can tell what was revoked after the backup was made, so {} \
              suspended, and these administrators are removed: {}\nnext: portcullis admin create \
              --config {} --name … --role super-admin; serve; then resume each credential that \
              is known to be good, and revoke the others. A credential has the secrets, roles and \
              environments of the backup again: before it is resumed, end secrets that were \
              retired since, and take back the rights that were taken away since",
-            fenced.suspended,
+            match fenced.suspended {
+                1 => "1 credential is".to_owned(),
+                count => format!("{count} credentials are"),
+            },
             if fenced.admins.is_empty() { "none".to_owned() } else { fenced.admins.join(", ") },
             file.display()
         ));

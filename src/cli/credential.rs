@@ -165,6 +165,10 @@ fn create(new: &NewCredential) -> Outcome {
     }
     let made = admin.post("/v1/credentials", &body)?;
     show(&new.port, &made, || details(&made));
+    let warnings = made.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    for warning in warnings.filter_map(Value::as_str) {
+        out::note(format_args!("warning: {}", out::plain(warning)));
+    }
     out::note("store the client_secret now; it's shown this once");
     Ok(DONE)
 }

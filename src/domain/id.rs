@@ -11,6 +11,9 @@ use uuid::Uuid;
 #[error("must {0}")]
 pub struct NameError(pub &'static str);
 
+/// The most characters of any name here, and of a scope.
+pub const LONGEST_NAME: usize = 128;
+
 /// A name that stands in paths, scopes, headers and labels as it is:
 /// letters, digits, `-`, `_` and `.`, never only dots.
 fn check_name(text: &str, longest: usize) -> Result<(), NameError> {
@@ -41,7 +44,7 @@ macro_rules! name {
             /// # Errors
             /// What the text must be, when it is not.
             pub fn new(text: &str) -> Result<Self, NameError> {
-                check_name(text, 128)?;
+                check_name(text, LONGEST_NAME)?;
                 Ok($type(text.into()))
             }
 

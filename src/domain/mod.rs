@@ -28,8 +28,8 @@ pub use credential::{
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grant::{Environments, Grant};
 pub use id::{
-    AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
-    RouteName, UpstreamName,
+    AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, LONGEST_NAME, NameError,
+    RoleId, RouteName, UpstreamName,
 };
 pub use limit::Limit;
 pub(crate) use mask::masked;

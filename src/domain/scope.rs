@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::NameError;
+use super::{LONGEST_NAME, NameError};
 
 /// One right, `resource.action`. Environments (`env:…`) and the wildcard `*`
 /// look like scopes on the wire and are not: [`super::Grant`] keeps them apart.
@@ -22,7 +22,7 @@ impl Scope {
         if text.is_empty() {
             return Err(NameError("not be empty"));
         }
-        if text.len() > 128 {
+        if text.len() > LONGEST_NAME {
             return Err(NameError("be at most 128 characters long"));
         }
         if !text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {

@@ -71,6 +71,11 @@ impl ScopeIndex {
         *self.0.entry(scope.clone()).or_insert(next)
     }
 
+    /// Whether some route asks for it.
+    pub(crate) fn has(&self, scope: &Scope) -> bool {
+        self.0.contains_key(scope)
+    }
+
     /// The scopes as bits. One that no route asks for has no bit.
     pub(crate) fn bits<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> ScopeBits {
         let mut bits = ScopeBits::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::domain::{AdminName, AdminRole, Administrator};
+use crate::domain::{AdminName, AdminRole, Administrator, UnixTime};
 use crate::store::Revision;
 
 /// The administrators.
@@ -57,6 +57,11 @@ impl AdminBook {
         let mut all: Vec<_> = self.0.read().values().map(|(admin, _)| Arc::clone(admin)).collect();
         all.sort_by(|a, b| (b.created_at, &b.name).cmp(&(a.created_at, &a.name)));
         all
+    }
+
+    /// When the newest was made.
+    pub(super) fn newest(&self) -> Option<UnixTime> {
+        self.0.read().values().map(|(admin, _)| admin.created_at).max()
     }
 
     /// How many there are.

@@ -65,7 +65,7 @@ pub async fn create_admin(
             role,
             key_hash: ctx.hasher.hash(key.expose()),
             created_by: actor.name().to_owned(),
-            created_at: now,
+            created_at: ctx.now_after(ctx.memory.admins.newest()),
         };
         let change = written(
             Guard::Absent(admin.key()),

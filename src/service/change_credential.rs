@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::actor::Actor;
 use super::change::{ChangeError, Outcome, Plan, commit, written};
+use super::condition::Condition;
 use super::context::Context;
 use super::fault::FieldFault;
 use crate::domain::{Action, ClientId, Credential, EntropyError, StateError, UnixTime};
@@ -30,6 +31,9 @@ pub enum UpdateError {
     /// It is revoked, for good.
     #[error(transparent)]
     State(#[from] StateError),
+    /// It is not what the caller read any more.
+    #[error("the credential has changed since it was read")]
+    Stale,
     /// Things are not so that it could be done. The text may be shown.
     #[error("{0}")]
     Refused(&'static str),
@@ -59,11 +63,13 @@ pub(super) struct Changed<T> {
     pub(super) ended: usize,
 }
 
-/// Changes a credential that is not revoked.
+/// Changes a credential that is not revoked, and is what `condition` wants at the
+/// very commit.
 pub(super) async fn change_credential<T: Send>(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,
+    condition: &Condition,
     action: Action,
     mut step: impl FnMut(&Credential, UnixTime) -> Result<Next<T>, UpdateError> + Send,
 ) -> Result<Changed<T>, UpdateError> {
@@ -71,6 +77,9 @@ pub(super) async fn change_credential<T: Send>(
         let (credential, revision) =
             ctx.memory.directory.find(client).ok_or(UpdateError::Unknown)?;
         credential.changeable()?;
+        if !condition.holds(&credential, revision) {
+            return Err(UpdateError::Stale);
+        }
         let at = ctx.now();
         let (mut next, answer, reason) = match step(&credential, at)? {
             Next::Same(answer) => return Ok(Plan::Done((credential, answer, revision))),

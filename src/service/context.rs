@@ -53,11 +53,29 @@ pub struct Minting {
     pub front: Front,
 }
 
+/// By how much a clock may have been set back, and what is made still gets a time after
+/// the newest of its kind.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 impl Context {
     /// The present moment. It never goes behind what was forgotten because it was
     /// over: see [`Context::behind`].
     pub fn now(&self) -> UnixTime {
         self.clock.now().max(self.memory.not_before())
+    }
+
+    /// The time to write down for what is made now: after the `newest` of its kind, so
+    /// that lists, which go by these times, are in the order of making within a
+    /// millisecond too, and while a clock catches up that was set back a little. If it
+    /// was set back by more it had been wrong before: then it is believed.
+    pub(super) fn now_after(&self, newest: Option<UnixTime>) -> UnixTime {
+        let now = self.now();
+        match newest {
+            Some(newest) if newest >= now && newest.since(now) <= SET_BACK => {
+                newest.plus(Duration::from_millis(1))
+            }
+            _ => now,
+        }
     }
 
     /// By how much the clock is behind the time up to which revocations were forgotten;

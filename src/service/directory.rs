@@ -52,6 +52,10 @@ impl Shared {
     }
 }
 
+pub(super) fn place_of(credential: &Credential) -> Place {
+    (credential.created_at, credential.client_id)
+}
+
 impl Directory {
     /// Lets a credential share what others have too, so that what is made of it
     /// shares it as well. Gives the number of its roles.
@@ -64,7 +68,7 @@ impl Directory {
     pub(super) fn put(&self, mut credential: Credential, revision: Revision) {
         let roles = self.fold(&mut credential);
         let credential = Arc::new(credential);
-        let place = (credential.created_at, credential.client_id);
+        let place = place_of(&credential);
         {
             let mut pages = self.pages.write();
             if pages.is_empty() {
@@ -94,6 +98,11 @@ impl Directory {
         self.by_id.get(&client).map(|found| found.clone())
     }
 
+    /// When the newest was made.
+    pub(super) fn newest(&self) -> Option<UnixTime> {
+        self.pages.read().last().and_then(|page| page.newest()).map(|(at, _)| at)
+    }
+
     /// Whether any credential is bound to an account.
     pub(super) fn has_account(&self, account: &AccountId) -> bool {
         // Credentials are never forgotten, nor bound to another account.
@@ -102,7 +111,8 @@ impl Directory {
 
     /// Reads what somebody typed to find credentials.
     pub(super) fn query(&self, typed: &str, world: &Snapshot) -> Query {
-        Query::read(typed, world, &self.shared.lock().sets)
+        let place = |client| self.get(client).map(|found| place_of(&found));
+        Query::read(typed, world, &self.shared.lock().sets, place)
     }
 
     /// Up to `limit` that `query` finds and `wanted` picks, newest first, older

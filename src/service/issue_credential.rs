@@ -10,11 +10,11 @@ use super::fault::{Faults, FieldFault};
 use super::reading;
 use crate::domain::{
     AccountId, Action, ClientId, ClientSecret, Credential, CredentialState, EntropyError,
-    Environments, Rate, RoleId, ScopeSet, SecretGeneration, UnixTime,
+    Environments, Rate, RoleId, Scope, ScopeSet, SecretGeneration, UnixTime,
 };
 use crate::policy::Snapshot;
 use crate::store::codec::{self, AtRest};
-use crate::store::{Guard, Op};
+use crate::store::{Guard, Op, Receipt, Revision};
 
 /// The most bytes that a new credential takes at rest. An entry has room for
 /// more: the reason it is revoked for one day, and further secrets, must fit.
@@ -62,6 +62,8 @@ pub struct CheckedRequest {
 pub struct Issued {
     /// The credential.
     pub credential: Arc<Credential>,
+    /// The commit that made it.
+    pub revision: Revision,
     /// Its secret.
     pub secret: ClientSecret,
 }
@@ -168,6 +170,13 @@ impl CheckedRequest {
     }
 }
 
+/// The scopes, besides those of the roles, that no route asks for: most likely they were
+/// meant to be others. The configuration's own check says the same of roles.
+pub fn unasked_scopes(world: &Snapshot, credential: &Credential) -> Vec<Scope> {
+    let scopes = &world.routes().scopes;
+    credential.extra_scopes.iter().filter(|scope| !scopes.has(scope)).cloned().collect()
+}
+
 /// Mints a credential. When this returns it is durable and works.
 ///
 /// # Errors
@@ -186,8 +195,9 @@ pub async fn issue_credential(
         let secret = ClientSecret::generate(&*ctx.entropy)?;
         let hash = ctx.hasher.hash(secret.expose());
         let first = SecretGeneration::first(now, hash);
+        let created_at = ctx.now_after(ctx.memory.directory.newest());
         let credential =
-            request.clone().into_credential(client_id, first, actor.name().to_owned(), now);
+            request.clone().into_credential(client_id, first, actor.name().to_owned(), created_at);
         let change = written(
             Guard::Absent(credential.key()),
             codec::put(&credential),
@@ -198,12 +208,12 @@ pub async fn issue_credential(
             None,
             credential.difference(None),
         );
-        Ok::<_, IssueError>(Plan::Commit(
-            change,
-            Issued { credential: Arc::new(credential), secret },
-        ))
+        Ok::<_, IssueError>(Plan::Commit(change, (Arc::new(credential), secret)))
     });
     match made.await? {
-        Outcome::Already(issued) | Outcome::Committed(_, issued) => Ok(issued),
+        Outcome::Already(issued) => Ok(issued),
+        Outcome::Committed(Receipt { revision, .. }, (credential, secret)) => {
+            Ok(Issued { credential, revision, secret })
+        }
     }
 }

@@ -15,6 +15,7 @@ mod authenticate_client;
 mod backup;
 mod change;
 mod change_credential;
+mod condition;
 mod context;
 mod cut_off;
 mod directory;
@@ -66,6 +67,7 @@ pub use authenticate_client::{BadClient, BadClientReason, authenticate};
 pub use backup::{Fenced, begin_backup, fence};
 pub use change::ChangeError;
 pub use change_credential::UpdateError;
+pub use condition::{Condition, version};
 pub use context::{Context, Minting};
 pub use cut_off::cut_off;
 pub use directory::{Directory, Place};
@@ -73,7 +75,7 @@ pub use explain::{Bearer, ExplainError, ExplainRequest, Explanation, Verdict, ex
 pub use fault::FieldFault;
 pub use front::{Front, OwnEndpoint};
 pub use issue_credential::{
-    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential,
+    CheckedRequest, CredentialRequest, IssueError, Issued, issue_credential, unasked_scopes,
 };
 pub use keep_usage::keep_usage;
 pub use key_guard::KeyGuard;
@@ -81,9 +83,10 @@ pub use ledger::{First, Ledger};
 pub use mint_token::{BadLifetime, Lifetime, MintRefusal, Minted, mint_token};
 pub use packed::{PackError, Packs, pack_revocations};
 pub use rates::Rates;
+pub use reading::{LONGEST_DESCRIPTION, LONGEST_TITLE};
 pub use reloaded::note_reload;
 pub use revocations::{Revocation, RevocationKind, RevocationPage, list_revocations};
-pub use revoke::{Receipt, RevokeError, revoke_credential};
+pub use revoke::{LONGEST_REASON, Receipt, RevokeError, revoke_credential};
 pub use revoke_token::{TokenRef, revoke_token};
 pub use search::{Filter, search};
 pub use secrets::{OldSecrets, Rotated, add_secret, retire_secret};

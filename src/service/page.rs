@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::directory::Place;
+use super::directory::{Place, place_of};
 use crate::domain::Credential;
 
 /// How many credentials a page holds at most. A search keeps a page alive while
@@ -34,10 +34,6 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a str,
 }
 
-fn place_of(credential: &Credential) -> Place {
-    (credential.created_at, credential.client_id)
-}
-
 fn text_of(credential: &Credential) -> String {
     // Each by itself: how a Greek sigma is lowered depends on what stands around it.
     let columns = [&credential.created_by, &credential.name, &credential.description];
@@ -48,6 +44,11 @@ impl Page {
     /// The place of the oldest.
     pub(super) fn oldest(&self) -> Option<Place> {
         self.credentials.first().map(|credential| place_of(credential))
+    }
+
+    /// The place of the newest.
+    pub(super) fn newest(&self) -> Option<Place> {
+        self.credentials.last().map(|credential| place_of(credential))
     }
 
     /// Takes a credential in, or its newer form.

@@ -6,6 +6,12 @@ use super::fault::Faults;
 use crate::domain::{EnvironmentId, Environments, Grant, Rate, RoleId, Scope, ScopeSet, UnixTime};
 use crate::policy::Snapshot;
 
+/// The most characters of a credential's name.
+pub const LONGEST_TITLE: usize = 100;
+
+/// The most characters of its description.
+pub const LONGEST_DESCRIPTION: usize = 1000;
+
 /// The most bytes of a token's `scope`. More would make the token longer than
 /// the gateway itself takes.
 const SCOPE_BYTES: usize = 5000;
@@ -15,12 +21,12 @@ pub(super) fn name(faults: &mut Faults, text: &str) -> String {
     if name.is_empty() {
         faults.add("name", "must not be empty");
     }
-    faults.check_text("name", name, 100, &[]);
+    faults.check_text("name", name, LONGEST_TITLE, &[]);
     name.to_owned()
 }
 
 pub(super) fn description(faults: &mut Faults, text: &str) -> String {
-    faults.check_text("description", text, 1000, &['\n', '\t']);
+    faults.check_text("description", text, LONGEST_DESCRIPTION, &['\n', '\t']);
     text.to_owned()
 }
 

@@ -10,7 +10,7 @@ use crate::store::codec::{self, AtRest};
 use crate::store::{self, Change, Guard, Revision};
 
 /// The longest reason, in characters.
-const REASON: usize = 300;
+pub const LONGEST_REASON: usize = 300;
 
 /// The proof of a revocation: it is durable, and it holds for the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub(super) fn needed_reason(reason: &str) -> Result<String, RevokeError> {
 pub(super) fn check_reason(reason: Option<&str>) -> Result<Option<String>, RevokeError> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     let mut faults = Faults::default();
-    faults.check_text("reason", reason.unwrap_or_default(), REASON, &[]);
+    faults.check_text("reason", reason.unwrap_or_default(), LONGEST_REASON, &[]);
     faults.check().map_err(RevokeError::Invalid)?;
     Ok(reason.map(str::to_owned))
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use super::directory::Place;
+use super::directory::{Place, place_of};
 use crate::domain::{Credential, Environments, StateName, UnixTime};
 
 /// What is looked for; what is `None` does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Parts of words, in any case, each to be found in who made it, its name,
-    /// its description, or the id or label of a role.
+    /// its description, or the id or label of a role; or its whole id.
     pub q: Option<String>,
     /// The state as it reads now.
     pub state: Option<StateName>,
@@ -43,7 +43,7 @@ pub fn search(
     };
     let wanted = |credential: &Credential| fits(filter, credential, now) && idle(credential);
     let (found, more) = directory.list(after, limit, &query, wanted);
-    let last = found.last().map(|credential| (credential.created_at, credential.client_id));
+    let last = found.last().map(|credential| place_of(credential));
     (found, last.filter(|_| more))
 }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::directory::{Directory, Place};
 use super::search::{Filter, search};
-use super::testing::TestWorld;
+use super::testing::{TestWorld, start};
 use crate::domain::{
-    AccountId, ClientId, Credential, CredentialState, Environments, RoleId, ScopeSet, UnixTime,
+    AccountId, AdminRole, ClientId, Credential, CredentialState, Environments, RoleId, ScopeSet,
+    UnixTime,
 };
 
 /// Words whose case is not simple, and few of them, so that searches find.
@@ -84,6 +86,7 @@ fn finds(world: &TestWorld, q: &str, credential: &Credential) -> bool {
     q.split_whitespace().all(|part| {
         let part = part.to_lowercase();
         texts.iter().any(|text| text.to_lowercase().contains(&part))
+            || credential.client_id.to_string() == part
     })
 }
 
@@ -110,6 +113,7 @@ proptest! {
         ),
         parts in prop::collection::vec(0..PARTS.len() + WORDS.len(), 0..3),
         limit in 1..60_usize,
+        whose in prop::option::of(any::<u8>()),
     ) {
         let world = TestWorld::new();
         let mut kept: BTreeMap<Place, Credential> = BTreeMap::new();
@@ -120,11 +124,79 @@ proptest! {
             world.ctx.memory.directory.put(credential, n as u64);
         }
         let part = |at: &usize| PARTS.iter().chain(&WORDS).nth(*at).copied().unwrap();
-        let q = parts.iter().map(part).collect::<Vec<_>>().join(" ");
+        let mut q = parts.iter().map(part).collect::<Vec<_>>().join(" ");
+        if let Some(id) = whose {
+            let id = ClientId::from_random([id; 16]).to_string();
+            q = format!("{} {q} ", if limit % 2 == 0 { id.to_uppercase() } else { id });
+        }
         let expected = kept.values().rev().filter(|it| finds(&world, &q, it));
         let found = all(&world, &q, limit);
         prop_assert!(found.iter().map(|it| &**it).eq(expected), "{q:?}");
     }
+}
+
+#[test]
+fn a_whole_id_finds_its_credential_and_a_part_of_one_does_not() {
+    let world = TestWorld::new();
+    for id in 0..=255 {
+        world.ctx.memory.directory.put(credential(id, id / 2, &[0], &[]), u64::from(id));
+    }
+    for id in [0, 1, 127, 255] {
+        let id = ClientId::from_random([id; 16]).to_string();
+        for typed in [id.clone(), format!("\t{} \n", id.to_uppercase()), format!("night {id}")] {
+            let found = all(&world, &typed, 9);
+            assert_eq!(found.len(), 1, "{typed}");
+            assert_eq!(found[0].client_id.to_string(), id);
+        }
+        let (half, simple) = (&id[..23], id.replace('-', ""));
+        for typed in [half, &simple, &format!("{id} report"), &format!("{id}{id}")] {
+            assert_eq!(all(&world, typed, 9).len(), 0, "{typed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_is_first_within_a_millisecond_too() {
+    let world = TestWorld::new();
+    let mut made = Vec::new();
+    let mut mint = async |count: usize| {
+        for n in 0..count {
+            made.push(world.credential(&format!("{n}")).await.credential.client_id);
+        }
+    };
+    mint(300).await;
+    // The clock is set back a little, and catches up.
+    world.clock.set(start().minus(Duration::from_secs(9)));
+    mint(5).await;
+    world.clock.set(start().plus(Duration::from_secs(9)));
+    mint(5).await;
+    made.reverse();
+    for world in [&world, &TestWorld::over(world.store.clone())] {
+        for limit in [7, 1000] {
+            let listed: Vec<ClientId> =
+                all(world, "", limit).iter().map(|credential| credential.client_id).collect();
+            assert_eq!(listed, made, "{limit}");
+        }
+    }
+
+    // A clock that was far ahead does not make all that comes later young for ever.
+    world.clock.set(start().plus(Duration::from_secs(86_400)));
+    world.credential("ahead").await;
+    world.clock.set(start().plus(Duration::from_secs(60)));
+    let later = world.credential("later").await.credential;
+    assert_eq!(later.created_at, start().plus(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn so_are_administrators() {
+    let world = TestWorld::new();
+    let names = ["m", "z", "a", "k", "b"];
+    for name in names {
+        world.admin(name, AdminRole::Viewer).await;
+    }
+    let listed = world.ctx.memory.admins.list();
+    let listed: Vec<&str> = listed.iter().map(|admin| admin.name.as_str()).collect();
+    assert_eq!(listed, ["b", "k", "a", "z", "m"]);
 }
 
 #[test]

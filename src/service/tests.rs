@@ -365,7 +365,7 @@ async fn what_was_on_its_way_to_the_store_is_written_the_next_time() {
         let client = world.credential(name).await.credential.client_id;
         let roles = Some(vec![role.to_string()]);
         let patch = CredentialPatch { roles, ..CredentialPatch::default() };
-        update_credential(ctx, &cli(), client, &patch).await.unwrap();
+        update_credential(ctx, &cli(), client, &Condition::default(), &patch).await.unwrap();
         let window = arm(ctx, &cli(), client, role.as_str(), SKEW).await.unwrap();
         memory.armed.used(client, &role, window.until.unwrap(), ctx.now());
         memory.activity.touch(client, 1, ctx.now());

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::actor::Actor;
 use super::change_credential::{Next, UpdateError, change_credential, size};
+use super::condition::Condition;
 use super::context::Context;
 use super::fault::{Faults, FieldFault};
 use super::issue_credential::ROOM;
 use super::reading;
 use crate::domain::{Action, ClientId, Credential, UnixTime};
 use crate::policy::Snapshot;
+use crate::store::Revision;
 
 /// What is to be changed, in the caller's own words. What is `None` stays; of
 /// those in two layers the inner `None` removes.
@@ -100,7 +102,8 @@ fn fits(credential: &Credential) -> bool {
     size(&trial) <= ROOM
 }
 
-/// Changes a credential. When this returns it is durable and counts.
+/// Changes a credential, if it is what `condition` wants. When this returns it is
+/// durable and counts. Gives it as it is now, and the commit that wrote it.
 ///
 /// # Errors
 /// See [`UpdateError`]; then nothing was changed.
@@ -108,14 +111,17 @@ pub async fn update_credential(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,
+    condition: &Condition,
     patch: &CredentialPatch,
-) -> Result<Arc<Credential>, UpdateError> {
-    let changed = change_credential(ctx, actor, client, Action::CredentialUpdated, |now, at| {
+) -> Result<(Arc<Credential>, Revision), UpdateError> {
+    let step = |now: &Credential, at: UnixTime| {
         let next = patch.apply(now, &ctx.world.load(), at).map_err(UpdateError::Invalid)?;
         if next == *now {
             return Ok(Next::Same(()));
         }
         Ok(Next::Changed(Box::new(next), (), None))
-    });
-    Ok(changed.await?.credential)
+    };
+    let action = Action::CredentialUpdated;
+    let changed = change_credential(ctx, actor, client, condition, action, step).await?;
+    Ok((changed.credential, changed.revision))
 }

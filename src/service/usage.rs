@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::actor::Actor;
 use super::change_credential::{Next, UpdateError, change_credential};
+use super::condition::Condition;
 use super::context::Context;
 use crate::domain::{
     Action, ClientId, Credential, Environments, Rate, Role, RoleId, ScopeSet, UnixTime,
 };
+use crate::store::Revision;
 
 /// What a credential has and needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,8 @@ fn needed(ctx: &Context, credential: &Credential) -> Needed {
     Needed { since: credential.created_at, granted, used, never_used, proposed }
 }
 
-/// Gives a credential what [`usage`] proposes for it now, and no more.
+/// Gives a credential what [`usage`] proposes for it now, and no more, if it is what
+/// `condition` wants. Gives it as it is now, and the commit that wrote it.
 ///
 /// # Errors
 /// See [`UpdateError`]. One that used nothing would be left without any right.
@@ -96,7 +99,8 @@ pub async fn narrow_credential(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,
-) -> Result<Arc<Credential>, UpdateError> {
+    condition: &Condition,
+) -> Result<(Arc<Credential>, Revision), UpdateError> {
     let step = |credential: &Credential, _: UnixTime| {
         let Proposal { roles, scopes, environments, rate, concurrency } =
             needed(ctx, credential).proposed;
@@ -114,6 +118,7 @@ pub async fn narrow_credential(
         }
         Ok(Next::Changed(Box::new(next), (), None))
     };
-    let changed = change_credential(ctx, actor, client, Action::CredentialNarrowed, step);
-    Ok(changed.await?.credential)
+    let action = Action::CredentialNarrowed;
+    let changed = change_credential(ctx, actor, client, condition, action, step).await?;
+    Ok((changed.credential, changed.revision))
 }

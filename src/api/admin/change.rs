@@ -9,6 +9,7 @@ use super::view::{CredentialView, environments, texts};
 use super::{Named, Shared, no_such_credential};
 use crate::api::actor::{Admin, Viewer};
 use crate::api::body::{Fields, NoFields};
+use crate::api::condition::{IfMatch, etag};
 use crate::api::error::ApiError;
 use crate::service::{self, CredentialPatch, Needed};
 
@@ -46,17 +47,23 @@ pub(super) struct Changes {
 /// way and open streams that would not be allowed any more are cut. More right
 /// takes a new token.
 #[utoipa::path(patch, path = "/v1/credentials/{client_id}", tag = "credentials", operation_id = "changeCredential",
-    params(("client_id" = String, Path, description = "Its id, a UUID")),
+    params(
+        ("client_id" = String, Path, description = "Its id, a UUID"),
+        ("If-Match" = Option<String>, Header, description = "Its `ETag` as it was read, or a list of \
+            such: where it is something else by now, nothing is changed")),
     request_body(content = Changes, example = json!({
         "description": "Reads only, since May", "roles": ["campaign-reader"], "rate": null
     })),
     responses(
-        (status = 200, description = "As it is now", body = CredentialView),
-        (status = 409, description = "It is revoked for good, or has no room for more")))]
+        (status = 200, description = "As it is now", body = CredentialView,
+            headers(("ETag" = String, description = "To be sent as `If-Match` with a change"))),
+        (status = 409, description = "It is revoked for good, or has no room for more"),
+        (status = 412, description = "It is not what `If-Match` names any more")))]
 pub(super) async fn change(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
+    IfMatch(condition): IfMatch,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     fields.refuse_null(&["name", "description", "roles", "scopes", "environments"]);
@@ -77,8 +84,9 @@ pub(super) async fn change(
     // So that all faults are told at once.
     let trial = patch.apply(&now, &context.world.load(), context.now());
     fields.finish(trial.err().unwrap_or_default())?;
-    let changed = service::update_credential(context, admin.actor(), client, &patch).await?;
-    Ok(axum::Json(shared.view(&changed)).into_response())
+    let change = service::update_credential(context, admin.actor(), client, &condition, &patch);
+    let (changed, revision) = change.await?;
+    Ok((etag(&changed, revision), axum::Json(shared.view(&changed))).into_response())
 }
 
 /// What a credential has, uses and needs.
@@ -154,16 +162,23 @@ pub(super) async fn usage(
 
 /// Gives a credential the grant that `…/usage` proposes, at once.
 #[utoipa::path(post, path = "/v1/credentials/{client_id}/narrow", tag = "credentials", operation_id = "narrowCredential",
-    params(("client_id" = String, Path, description = "Its id, a UUID")),
+    params(
+        ("client_id" = String, Path, description = "Its id, a UUID"),
+        ("If-Match" = Option<String>, Header, description = "Its `ETag` as it was read, or a list of \
+            such: where it is something else by now, nothing is changed")),
     responses(
-        (status = 200, description = "As it is now", body = CredentialView),
-        (status = 409, description = "It is revoked, for good, or used none of its rights")))]
+        (status = 200, description = "As it is now", body = CredentialView,
+            headers(("ETag" = String, description = "To be sent as `If-Match` with a change"))),
+        (status = 409, description = "It is revoked, for good, or used none of its rights"),
+        (status = 412, description = "It is not what `If-Match` names any more")))]
 pub(super) async fn narrow(
     State(shared): State<Shared>,
     admin: Admin,
     Named(client): Named,
+    IfMatch(condition): IfMatch,
     _: NoFields,
 ) -> Result<Response, ApiError> {
-    let narrowed = service::narrow_credential(&shared.context, admin.actor(), client).await?;
-    Ok(axum::Json(shared.view(&narrowed)).into_response())
+    let change = service::narrow_credential(&shared.context, admin.actor(), client, &condition);
+    let (narrowed, revision) = change.await?;
+    Ok((etag(&narrowed, revision), axum::Json(shared.view(&narrowed))).into_response())
 }

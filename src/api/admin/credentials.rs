@@ -9,33 +9,31 @@ use super::view::{CredentialView, MintedView, Page};
 use super::{Named, Shared, no_such_credential};
 use crate::api::actor::{Admin, Viewer};
 use crate::api::body::Fields;
+use crate::api::condition::etag;
 use crate::api::error::ApiError;
 use crate::api::query::{Params, cursor};
-use crate::domain::{ClientId, StateName, UnixTime, parse_duration};
-use crate::service::{CredentialRequest, Filter, Place, issue_credential, search};
+use crate::domain::{ClientId, Scope, StateName, UnixTime, parse_duration};
+use crate::service::{CredentialRequest, Filter, Place, issue_credential, search, unasked_scopes};
 
 const LIST: u8 = b'c';
 
-/// A credential to be minted. At least one role or scope is needed.
+/// A credential to be minted. At least one role or scope is needed. What may be left out
+/// may be null as well.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents the body, which is read field by field")]
 pub(super) struct NewCredential {
     /// What people call it: 1 to 100 characters.
     name: String,
     /// What it is for: up to 1000 characters.
-    #[schema(required = false)]
-    description: String,
+    description: Option<String>,
     /// The tenant it is bound to.
     account: String,
     /// Ids of predefined roles.
-    #[schema(required = false)]
-    roles: Vec<String>,
+    roles: Option<Vec<String>>,
     /// Scopes besides those of the roles.
-    #[schema(required = false)]
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
     /// Where its rights hold; an empty list, `["*"]` or nothing means everywhere.
-    #[schema(required = false)]
-    environments: Vec<String>,
+    environments: Option<Vec<String>>,
     /// The end of its life, RFC 3339, in the future.
     expires_at: Option<String>,
     /// Its own limit, such as `100/s`, `600/m` or `5000/h`.
@@ -54,7 +52,8 @@ pub(super) struct NewCredential {
         "roles": ["campaign-operator"], "environments": ["production"],
         "expires_at": "2030-01-01T00:00:00Z"
     })),
-    responses((status = 201, description = "Minted: it works already", body = MintedView<'static>)))]
+    responses((status = 201, description = "Minted: it works already", body = MintedView<'static>,
+        headers(("ETag" = String, description = "To be sent as `If-Match` with a change")))))]
 pub(super) async fn mint(
     State(shared): State<Shared>,
     admin: Admin,
@@ -85,15 +84,22 @@ pub(super) async fn mint(
     };
     let issued = issue_credential(context, admin.actor(), checked).await?;
     let credential = shared.view(&issued.credential);
-    let minted = MintedView { credential, client_secret: issued.secret.expose() };
-    Ok((StatusCode::CREATED, axum::Json(minted)).into_response())
+    let warnings = unasked_scopes(&context.world.load(), &issued.credential);
+    let warn = |scope: &Scope| {
+        format!("no route of this gateway asks for the scope {scope:?}: is it spelt as meant?")
+    };
+    let warnings = warnings.iter().map(warn).collect();
+    let minted = MintedView { credential, client_secret: issued.secret.expose(), warnings };
+    let tag = etag(&issued.credential, issued.revision);
+    Ok((StatusCode::CREATED, tag, axum::Json(minted)).into_response())
 }
 
 /// Lists credentials, revoked ones too, newest first.
 #[utoipa::path(get, path = "/v1/credentials", tag = "credentials", operation_id = "listCredentials",
     params(
         ("q" = Option<String>, Query, description = "Parts of words, in any case, each to be found \
-            in who made it, its name, its description, or the id or label of one of its roles"),
+            in who made it, its name, its description, or the id or label of one of its roles; or \
+            its whole `client_id`"),
         ("state" = Option<String>, Query,
             description = "`active`, `suspended`, `revoked` or `expired`"),
         ("role" = Option<String>, Query, description = "The id of a role"),
@@ -141,12 +147,14 @@ fn read_place(bytes: &[u8]) -> Option<Place> {
 /// Shows a credential with all its rights.
 #[utoipa::path(get, path = "/v1/credentials/{client_id}", tag = "credentials", operation_id = "showCredential",
     params(("client_id" = String, Path, description = "Its id, a UUID")),
-    responses((status = 200, description = "The credential", body = CredentialView)))]
+    responses((status = 200, description = "The credential", body = CredentialView,
+        headers(("ETag" = String, description = "To be sent as `If-Match` with a change")))))]
 pub(super) async fn show(
     State(shared): State<Shared>,
     _: Viewer,
     Named(client): Named,
 ) -> Result<Response, ApiError> {
-    let credential = shared.context.memory.directory.get(client).ok_or_else(no_such_credential)?;
-    Ok(axum::Json(shared.view(&credential)).into_response())
+    let found = shared.context.memory.directory.find(client);
+    let (credential, revision) = found.ok_or_else(no_such_credential)?;
+    Ok((etag(&credential, revision), axum::Json(shared.view(&credential))).into_response())
 }

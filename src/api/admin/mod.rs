@@ -11,6 +11,7 @@ mod credentials;
 mod explain;
 mod impact;
 mod keys;
+mod lengths;
 mod lifecycle;
 mod live;
 mod openapi;

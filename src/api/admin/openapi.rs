@@ -10,6 +10,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
+use super::lengths::Lengths;
 use super::{
     admins, arming, audit, backup, calls, catalogue, change, credentials, explain, impact, keys,
     lifecycle, live, reload, revocations, secrets, session,
@@ -42,7 +43,7 @@ use crate::api::session::COOKIE;
         ops::alive, ops::ready, describe,
     ),
     components(schemas(ErrorBody<'static>)),
-    modifiers(&Errors)
+    modifiers(&Errors, &Lengths)
 )]
 struct AdminApi;
 
@@ -134,7 +135,9 @@ impl Modify for Errors {
                         responses.entry(status.to_owned()).or_insert(RefOr::T(response));
                     }
                 }
-                for (status, code) in [("409", "conflict"), ("503", "unavailable")] {
+                let told =
+                    [("409", "conflict"), ("412", "precondition_failed"), ("503", "unavailable")];
+                for (status, code) in told {
                     if let Some(RefOr::T(told)) = responses.get_mut(status)
                         && told.content.is_empty()
                     {

@@ -126,6 +126,10 @@ pub(super) struct MintedView<'a> {
     /// 64 letters and digits, `pcs1…`. It can't be shown again.
     #[schema(example = "pcs1…")]
     pub(super) client_secret: &'a str,
+    /// What it was made with and is of no use, in sentences; left out if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) warnings: Vec<String>,
 }
 
 /// The proof that it is so: on disk for good, and in force.

@@ -21,39 +21,48 @@ export function whenSignedOut(work) {
 let lastAsked = Date.now();
 export const idleFor = () => Date.now() - lastAsked;
 
-async function call(method, path, body) {
+/** The answer, and its entity tag: what `If-Match` names in a change of the same thing. */
+async function call(method, path, body, tag) {
   lastAsked = Date.now();
   let response;
+  let text;
   try {
     response = await fetch(path.slice(1), {
       method,
       credentials: 'same-origin',
       cache: 'no-store',
-      headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+      headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...(tag && { 'If-Match': tag }) },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    text = await response.text();
   } catch {
-    throw new ApiError(0, { error_description: 'The gateway can’t be reached. Is it running, and are you online?' });
+    // What was read has changed nothing. Of all else nobody knows here how far it got.
+    throw Object.assign(new ApiError(0, { error_description: method === 'GET'
+      ? 'The gateway can’t be reached. Is it running, and are you online?'
+      : 'No answer came from the gateway: what you asked for may have been done. Look before you ask again.' }), { isLost: method !== 'GET' });
   }
-  const text = await response.text();
   let answer = {};
   try {
     answer = text ? JSON.parse(text) : {};
   } catch {
     answer = { error_description: `The gateway answered ${response.status}, and not in JSON.` };
   }
-  if (response.ok) return answer;
+  if (response.ok) return { answer, tag: response.headers.get('ETag') };
   const error = new ApiError(response.status, answer);
   // A call that was refused for its session has done nothing: it can be made again.
   const isKnown = path !== '/v1/session' && path !== '/v1/me';
-  if (error.status === 401 && isKnown && await renew()) return call(method, path, body);
+  if (error.status === 401 && isKnown && await renew()) return call(method, path, body, tag);
   throw error;
 }
 
-export const get = (path) => call('GET', path);
-export const post = (path, body = {}) => call('POST', path, body);
-export const patch = (path, body) => call('PATCH', path, body);
-export const remove = (path) => call('DELETE', path);
+const answerOf = async (called) => (await called).answer;
+export const get = (path) => answerOf(call('GET', path));
+export const post = (path, body = {}) => answerOf(call('POST', path, body));
+export const remove = (path) => answerOf(call('DELETE', path));
+/** Reads a thing that is to be changed: `{answer, tag}`. */
+export const readTagged = (path) => call('GET', path);
+/** Changes it, unless it is something else by now (412). */
+export const patch = (path, body, tag) => answerOf(call('PATCH', path, body, tag));
 
 /** A path with a query; empty parameters are left out. */
 export function withQuery(path, parameters) {

@@ -34,7 +34,7 @@ export async function credentials(place, { me }) {
           : h('span', {}));
       }
       const count = body?.children.length ?? 0;
-      announce(count === 0 ? 'No credentials found' : `${count}${page.next_cursor ? ' or more' : ''} credentials`);
+      announce(count === 0 ? 'No credentials found' : `${count}${page.next_cursor ? ' or more' : ''} ${count === 1 ? 'credential' : 'credentials'}`);
     } catch (error) {
       if (mine !== asked) return;
       if (cursor) more.replaceChildren(failure(error, () => load(cursor, body, more)));
@@ -68,8 +68,8 @@ export async function credentials(place, { me }) {
   };
   const options = (pairs) => pairs.map(([value, text]) => h('option', { value }, text));
   const controls = h('div', { class: 'filters', role: 'search' },
-    control('q', 'Search by name, description, role or creator', h('input', {
-      type: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'Search name, description, role or creator',
+    control('q', 'Search by name, description, role, creator or client ID', h('input', {
+      type: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'Search name, description, role, creator or client ID',
     })),
     control('state', 'State', h('select', {}, options(STATES))),
     control('role', 'Role', h('select', {}, options([['', 'Any role'], ...labels]))),

@@ -45,12 +45,15 @@ export function unique(prefix) {
   return `${prefix}-${count}`;
 }
 
-/** Says something to who listens instead of looking. */
+let telling = 0;
+
+/** Says something to who listens instead of looking; nothing takes back what was said. */
 export function announce(text) {
   const status = document.getElementById('status');
+  clearTimeout(telling);
   status.textContent = '';
   // An empty region first, or the same words twice would be told once.
-  setTimeout(() => { status.textContent = text; }, 50);
+  if (text) telling = setTimeout(() => { status.textContent = text; }, 50);
 }
 
 /** Calls `work` once things have been quiet for a while. */

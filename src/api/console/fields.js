@@ -59,8 +59,9 @@ export function showFaults(error, fields, rest) {
   first?.control.focus();
 }
 
-/** Removes every fault. */
+/** Removes every fault, and what was said of them. */
 export function clearFaults(fields, rest) {
+  announce('');
   for (const each of fields) each.fault('');
   rest.replaceChildren();
 }

@@ -45,6 +45,7 @@ function form(place, roles) {
       });
       reveal(place, made);
     } catch (error) {
+      if (error.isLost) return void lost(rest, name.control.value.trim());
       grant.unfold(error);
       showFaults(error, fields, rest);
     } finally {
@@ -60,9 +61,20 @@ function form(place, roles) {
         h('a', { class: 'button', href: '#/credentials' }, 'Cancel'), go))));
 }
 
+/** It may have been made, with a secret that nobody has seen. */
+function lost(rest, name) {
+  const list = h('a', { href: '#/credentials', target: '_blank', rel: 'noopener' }, 'Look at the newest credentials');
+  put(rest, h('div', { class: 'notice danger', role: 'alert' },
+    h('p', { class: 'strong' }, 'No answer came from the gateway.'),
+    h('p', {}, `“${name}” may have been made, or not. `, list, ' (in a new tab) before you press Generate again.'),
+    h('p', {}, 'If it is there, open it and add a new secret: nobody has seen the first one.')));
+  list.focus();
+}
+
 function reveal(place, made) {
   place.replaceChildren(once({
     title: `“${made.name}” is ready`,
+    notes: made.warnings,
     warning: 'Copy the secret now and keep it where the integration reads it. If it is lost, a new one must be made.',
     pairs: [
       { label: 'Client ID', value: made.client_id },

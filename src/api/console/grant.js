@@ -7,6 +7,7 @@ import { field, tag, tagField, whole } from './fields.js';
 import { environmentsText, rights, time } from './parts.js';
 
 const DAY_MS = 86_400_000;
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const LIVES = [['30', 'In 30 days'], ['90', 'In 90 days'], ['365', 'In a year'], ['date', 'On a day…']];
 
 /** A line of text to be typed. */
@@ -58,16 +59,19 @@ function rolePicker(roles, held, onChange) {
   return { element, name: 'roles', control, fault, chosen, draw, values: () => [...chosen().map((role) => role.id), ...lost] };
 }
 
-/** When it ends; `values()` is undefined where that stays as it is. */
-function expiry(end) {
+/** When it ends; `values()` is undefined where that stays as it is. `chosen` was chosen before. */
+function expiry(end, chosen) {
   const day = h('input', { type: 'date', 'aria-label': 'Expires on', hidden: true });
   const stay = end ? [['keep', 'As it is']] : [];
+  const again = chosen ? [['chosen', `On ${DAY.format(new Date(chosen))}`]] : [];
   const life = h('select', { onchange: () => { day.hidden = life.value !== 'date'; if (!day.hidden) day.focus(); } },
-    [...stay, ['', 'Never'], ...LIVES].map(([value, label]) => h('option', { value }, label)));
+    [...stay, ['', 'Never'], ...again, ...LIVES].map(([value, label]) => h('option', { value }, label)));
   const made = field('expires_at', 'Expires', life, end && ['Now: ', time(end), '.']);
   life.after(day);
+  if (chosen !== undefined) life.value = chosen ? 'chosen' : '';
   const values = async () => {
     if (life.value === 'keep') return undefined;
+    if (life.value === 'chosen') return chosen;
     if (life.value === '') return null;
     if (life.value !== 'date') return new Date((await gatewayTime()).getTime() + Number(life.value) * DAY_MS).toISOString();
     if (!day.value) throw Object.assign(new Error('Choose a day'), { fields: [{ field: 'expires_at', message: 'choose a day' }] });
@@ -79,7 +83,7 @@ function expiry(end) {
 }
 
 /**
- * The fields, filled with what `held` has. `onChange` gets what is chosen, each
+ * The fields, filled with what `held` has, by the names of a change. `onChange` gets what is chosen, each
  * time that it changes.
  */
 export function grantFields(roles, held, onChange) {
@@ -93,9 +97,9 @@ export function grantFields(roles, held, onChange) {
   });
   const scopes = tagField('scopes', 'Extra rights', {
     hint: 'Scopes besides those of the roles, such as campaign.list. Enter adds one.', placeholder: 'resource.action',
-    words: held?.extra_scopes, onChange: changed,
+    words: held?.scopes, onChange: changed,
   });
-  const expires = expiry(held?.expires_at);
+  const expires = expiry(held?.expires_at, held?.chosenEnd);
   const rate = field('rate', 'Rate', line({ placeholder: '100/s', value: held?.rate ?? '' }), 'Requests in a time, such as 600/m.');
   const concurrency = field('concurrency', 'At once',
     line({ inputmode: 'numeric', placeholder: '50', value: String(held?.concurrency ?? '') }), 'Requests at the same time.');

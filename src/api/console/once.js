@@ -39,9 +39,10 @@ export function release() {
  * The panel with what is shown once.
  *
  * @param {{title: string, warning: string, pairs: {label: string, value: string, isSecret?: boolean}[],
+ *   notes?: string[],
  *   done: string, onDone: () => void}} what
  */
-export function once({ title, warning, pairs, done, onDone }) {
+export function once({ title, warning, pairs, notes = [], done, onDone }) {
   isHeld = true;
   const panel = h('section', { class: 'card once', 'aria-labelledby': 'once-title' });
   const copied = () => {
@@ -58,6 +59,7 @@ export function once({ title, warning, pairs, done, onDone }) {
       return h('div', {}, h('dt', {}, label),
         h('dd', {}, code, copyButton(`Copy ${label}`, value, isSecret ? copied : undefined, { source: code })));
     })),
+    ...notes.map((note) => h('p', { class: 'notice warning' }, note)),
     h('div', { class: 'answers' },
       pairs.length > 1 && copyButton('Copy both', whole, copied, { face: 'Copy both', source: panel }),
       button(done, async () => { if (await mayLeave()) onDone(); }, 'primary')));

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 
 import {
-  ADMIN_KEY, ADMIN_URL, button, call, clear, context, eye, focused, heading, html, later, link,
-  lists, look, page, play, read, refused, ROLE_A, ROLE_B, rows, send, settled, signIn, takeSecret,
+  ADMIN_KEY, ADMIN_URL, button, call, clear, context, eye, focused, heading, html, link,
+  lists, look, page, play, read, refused, ROLE_A, ROLE_B, rows, said, send, settled, signIn, takeSecret,
   title, trade,
 } from './means.mjs';
 
@@ -96,7 +96,6 @@ export async function history() {
     name: 'Tag builder', description: 'Rebuilds after each release', account: 'acme', scopes: ['campaign.list'],
     roles: [id('Update the library'), id('Clear the library')],
   });
-  await later();
   await call('POST', '/v1/credentials', { name: 'Partner', account: 'globex', scopes: ['campaign.list'], expires_at: '2030-01-01T00:00:00Z' }, ada.key);
   const token = await trade(builder.client_id, builder.client_secret);
   assert.equal(await send('PATCH', '/backend/accounts/acme/tag-rebuild', token), 200);
@@ -106,11 +105,15 @@ export async function history() {
   await lists(...all);
   await look('credentials');
   for (const [typed, ...names] of [
-    ['ada', 'Partner'], ['NIGHT', 'Nightly report'], ['release', 'Tag builder'], [ROLE_B, 'Nightly report'], ['', ...all],
+    ['ada', 'Partner'], ['NIGHT', 'Nightly report'], ['release', 'Tag builder'], [` ${builder.client_id.toUpperCase()} `, 'Tag builder'], [ROLE_B, 'Nightly report'], ['', ...all],
   ]) {
     await search.fill(typed);
     await lists(...names);
   }
+  await search.fill('ada');
+  await said('1 credential');
+  await search.fill('');
+  await said('3 credentials');
   for (const choice of ['Never', 'Not for 90 days']) {
     await page.getByLabel('Last used').selectOption(choice);
     await lists('Partner', 'Nightly report');
@@ -190,6 +193,90 @@ export async function edit(token) {
   await title('Nightly report').waitFor();
   assert.deepEqual([await play(token), await read(token)], [403, 200]);
   await page.getByText('50 at once').waitFor();
+}
+
+/** Two administrators on one credential: what one takes away, the other does not give back. */
+export async function meanwhile() {
+  const roles = (await call('GET', '/v1/roles')).items;
+  const id = (label) => roles.find((role) => role.label === label).id;
+  const [reads, plays, updates] = [ROLE_A, ROLE_B, 'Update the library'];
+  const made = await call('POST', '/v1/credentials', { name: 'Two hands', account: 'acme', roles: [id(reads), id(plays)] });
+  const path = `/v1/credentials/${made.client_id}`;
+  await page.goto(`${ADMIN_URL}/#/credentials/${made.client_id}/edit`);
+  await title('Change “Two hands”').waitFor();
+  await page.getByRole('checkbox', { name: updates }).check();
+  await page.getByLabel('Description', { exact: true }).fill('typed for long');
+  await call('PATCH', path, { roles: [id(reads)], rate: '5/s' });
+  await button('Save…').click();
+  await refused('412', async () => {
+    await button('Yes, change it').click();
+    await heading('Somebody else has changed it meanwhile').waitFor();
+  });
+  assert.deepEqual((await call('GET', path)).roles, [id(reads)], 'nothing was given back');
+  await page.locator('[data-news] .chip.less', { hasText: 'campaign.toggle' }).waitFor();
+  await page.locator('[data-news]', { hasText: 'none of its own → 5/s' }).waitFor();
+  for (const [role, is] of [[reads, true], [plays, false], [updates, true]]) {
+    assert.equal(await page.getByRole('checkbox', { name: role }).isChecked(), is, role);
+  }
+  assert.equal(await page.getByLabel('Description', { exact: true }).inputValue(), 'typed for long');
+  assert.equal(await page.evaluate(() => document.activeElement.hasAttribute('data-news')), true);
+  await look('edit-meanwhile');
+  await button('Save…').click();
+  await button('Yes, change it').click();
+  await title('Two hands').waitFor();
+  const after = await call('GET', path);
+  assert.deepEqual([after.roles, after.description, after.rate], [[id(reads), id(updates)].sort(), 'typed for long', '5/s']);
+
+  // What is not on the page asks no question.
+  await page.goto(`${ADMIN_URL}/#/credentials/${made.client_id}/edit`);
+  await page.getByLabel('Name', { exact: true }).fill('Three hands');
+  await call('POST', `${path}/secrets`, {});
+  await refused('412', async () => {
+    await button('Save…').click();
+    await title('Three hands').waitFor();
+  });
+}
+
+/** An answer that is lost: it may have been made, and nobody is told that it was not. */
+export async function lost() {
+  await page.goto(`${ADMIN_URL}/#/generate`);
+  await title('Generate a credential').waitFor();
+  await refused('422', async () => {
+    await button('Generate').click();
+    await said('Some fields are not valid; see fields.');
+  });
+  await page.getByLabel('Name', { exact: true }).fill('Lost answer');
+  await page.getByLabel('Account', { exact: true }).fill('acme');
+  await page.getByRole('checkbox', { name: ROLE_A }).check();
+  const calls = '**/v1/credentials';
+  await page.route(calls, async (route) => {
+    await route.fetch();
+    await route.abort('connectionreset');
+  });
+  await refused('ERR_CONNECTION_RESET', async () => {
+    await button('Generate').click();
+    await page.getByText('“Lost answer” may have been made, or not.').waitFor();
+  });
+  await page.unroute(calls);
+  assert.equal((await call('GET', '/v1/credentials?q=lost+answer')).items.length, 1, 'it was');
+  assert.equal(await focused(), 'Look at the newest credentials');
+  await look('generate-lost');
+  const [other] = await Promise.all([context.waitForEvent('page'), link('Look at the newest credentials').click()]);
+  await other.getByRole('link', { name: 'Lost answer' }).waitFor();
+  await other.close();
+  await page.getByLabel('Name', { exact: true }).fill('Found answer');
+  await refused('422', async () => {
+    await page.getByLabel('Account', { exact: true }).fill('a/b');
+    await button('Generate').click();
+    await said('Some fields are not valid; see fields.');
+  });
+  await page.getByLabel('Account', { exact: true }).fill('acme');
+  await button('Generate').click();
+  await takeSecret('“Found answer” is ready');
+  await said('');
+  await button('Copy Client secret').click();
+  await button('Done').click();
+  await title('Found answer').waitFor();
 }
 
 /** Suspending, arming and narrowing; the questions by the keyboard alone. */

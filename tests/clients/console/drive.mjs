@@ -11,7 +11,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 
-import { arrive, edit, generate, guard, history, revoke, rotate } from './credential.mjs';
+import { arrive, edit, generate, guard, history, lost, meanwhile, revoke, rotate } from './credential.mjs';
 import { call, eye, page, PICTURES, trade } from './means.mjs';
 import { auditAndAdmins, explain, keys, leave, live, revocations, roles, trouble } from './views.mjs';
 
@@ -25,6 +25,8 @@ async function story() {
   await revocations(await trade(made.clientId, next));
   await explain(made);
   await revoke(made, token, all);
+  await meanwhile();
+  await lost();
   await keys();
   await auditAndAdmins();
   await live(token);

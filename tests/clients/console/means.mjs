@@ -28,12 +28,6 @@ export const read = (token) => send('GET', DATA_PATH, token);
 export const play = (token) => send('PATCH', `${DATA_PATH}/7`, token, { status: 'play' });
 export const clear = (token) => send('DELETE', '/backend/accounts/acme/tag-clear', token);
 
-/** Waits until the gateway's clock has gone on: what is made then is newer. */
-export async function later() {
-  const { at } = await call('GET', '/v1/live');
-  while ((await call('GET', '/v1/live')).at === at);
-}
-
 export async function trade(clientId, secret) {
   const answer = await fetch(`${DATA_URL}/oauth2/token`, {
     method: 'POST', headers: { 'content-type': 'application/json' },
@@ -50,6 +44,8 @@ export const title = (name) => page.getByRole('heading', { name, level: 1, exact
 export const rows = () => page.locator('tbody tr');
 export const focused = () => page.evaluate(() => document.activeElement.textContent);
 export const html = () => page.content();
+/** What those are told who listen instead of looking. */
+export const said = (words) => page.waitForFunction((wanted) => document.getElementById('status').textContent === wanted, words);
 /** Waits until nothing is awaited any more. */
 export const settled = () => page.waitForFunction(() => !document.querySelector('.loading'));
 /** Waits until the list holds just these, in this order. */

@@ -54,6 +54,28 @@ async fn every_bad_field_is_told() {
 }
 
 #[tokio::test]
+async fn what_may_be_left_out_may_be_null() {
+    let port = Port::new().await;
+    let document: Value = serde_json::from_str(&crate::api::openapi()).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let path = format!("/v1/credentials/{}", port.world.credential("a").await.credential.client_id);
+    for field in ["description", "roles", "scopes", "environments", "expires_at", "rate"] {
+        let mut body = json!({ "name": "n", "account": "acme" });
+        body[if field == "roles" { "scopes" } else { "roles" }] =
+            if field == "roles" { json!(["campaign.list"]) } else { json!(["campaign-viewer"]) };
+        body[field] = json!(null);
+        let minted = port.call("POST", "/v1/credentials", body).await;
+        assert_eq!(minted.status, 201, "{field}: {}", minted.text);
+        let changed = port.call("PATCH", &path, json!({ field: null })).await;
+        for (schema, taken) in [("NewCredential", true), ("Changes", changed.status == 200)] {
+            let told = &schemas[schema]["properties"][field]["type"];
+            let nullable = told.as_array().is_some_and(|types| types.contains(&json!("null")));
+            assert_eq!(nullable, taken, "{schema}.{field}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_other_bad_field_is_told_too() {
     let port = Port::new().await;
     let id = port.world.credential("a").await.credential.client_id;

@@ -26,6 +26,10 @@ async fn mint_find_show_revoke_and_again() {
     let id = minted.json["client_id"].as_str().unwrap().to_owned();
     let mut shown = minted.json.clone();
     shown.as_object_mut().unwrap().remove("client_secret");
+    let warnings = shown.as_object_mut().unwrap().remove("warnings").unwrap();
+    let warned = warnings[0].as_str().unwrap();
+    assert!(warned.contains("no route") && warned.contains("\"a.b\""), "{warnings}");
+    assert_eq!(warnings.as_array().unwrap().len(), 1, "the roles' own are asked for, or told");
     assert_eq!(
         shown,
         json!({

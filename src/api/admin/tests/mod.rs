@@ -2,6 +2,7 @@
 
 mod administrators;
 mod bad_input;
+mod conditions;
 mod flow;
 mod life;
 mod ports;
