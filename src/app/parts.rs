@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use super::start::StartError;
 use crate::api::oauth::{OauthPaths, endpoints, resource_metadata, router};
-use crate::config::{
-    Config, Engine, Oauth, Protocol, Server, SigningAlgorithm, Tls, Upstream,
-    UpstreamAuthorization, UpstreamTls,
-};
+use crate::config::{Oauth, Protocol, Server, Tls, Upstream, UpstreamAuthorization, UpstreamTls};
 use crate::domain::UpstreamName;
 use crate::edge::{
     AuthorizationPolicy, EdgeParts, EdgeSettings, EjectionRule, HealthRule, Mount, NamedAddress,
@@ -17,32 +14,7 @@ use crate::edge::{
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
 use crate::service::{Context, Minting, OwnPaths};
-use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
-
-/// What the configuration asks for and this version does not do. Nothing is
-/// silently left undone.
-pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError> {
-    let asked = not_built(config);
-    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
-}
-
-/// What a valid configuration asks for and this version does not do, each with
-/// what to do instead.
-pub fn not_built(config: &Config) -> Vec<String> {
-    let mut asked = Vec::new();
-    if config.store.engine == Engine::Etcd {
-        asked.push("store.engine = \"etcd\": use \"sled\"".to_owned());
-    }
-    asked
-}
-
-pub(super) fn algorithm(wanted: SigningAlgorithm) -> Algorithm {
-    match wanted {
-        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
-}
+use crate::token::{DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 
 pub(super) fn minting(oauth: &Oauth) -> Minting {
     Minting {

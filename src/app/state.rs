@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::parts::{algorithm, minting, refuse_what_is_not_built, snapshot};
+use super::parts::{minting, snapshot};
 use super::seal_file::{Master, SealFileError, read_or_make};
 use super::start::{Means, StartError};
 use crate::config::{Config, Engine, Oauth, Store as StoreConfig};
@@ -40,9 +40,6 @@ pub(super) fn open(
         }
         (None, Engine::Sled) => open_sled(&SledOptions::new(&config.path), &memory)?,
         (None, Engine::Memory) => (Arc::new(MemoryStore::new()) as Arc<dyn Store>, 0),
-        (None, Engine::Etcd) => {
-            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
-        }
     };
     let master = if in_memory {
         passing_master(entropy)?
@@ -105,8 +102,7 @@ pub(super) async fn context(
         clock: clock.as_ref(),
         entropy: entropy.as_ref(),
     };
-    let wanted = algorithm(oauth.algorithm);
-    let keyring = keys::prepare(means, Some(wanted), oauth.signing_key.as_ref()).await?;
+    let keyring = keys::prepare(means, Some(oauth.algorithm), oauth.signing_key.as_ref()).await?;
     Ok(Arc::new(Context {
         store,
         memory,
@@ -134,7 +130,6 @@ impl Offline {
     /// # Errors
     /// When there is a store and it, or its key file, can't be read.
     pub async fn look(config: Config, means: Means) -> Result<Offline, StartError> {
-        refuse_what_is_not_built(&config)?;
         let Config { store: store_config, oauth, roles, routes, .. } = config;
         let Means { clock, entropy, .. } = means;
         let source = Arc::clone(&entropy);
@@ -148,7 +143,6 @@ impl Offline {
     /// # Errors
     /// As for starting.
     pub async fn change(config: Config, means: Means) -> Result<Offline, StartError> {
-        refuse_what_is_not_built(&config)?;
         let Config { store: store_config, oauth, roles, routes, .. } = config;
         let Means { clock, entropy, store, .. } = means;
         let source = Arc::clone(&entropy);

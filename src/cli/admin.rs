@@ -9,7 +9,7 @@ use super::args;
 use super::failure::{DONE, Outcome, Usage};
 use super::key;
 use super::out;
-use super::serve::{means, runtime, start_error};
+use super::serve::{means, runtime};
 use crate::app::{Offline, StartError};
 use crate::config::{self, Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole};
@@ -65,7 +65,7 @@ async fn create(
                 curl(&format!("http://{admin}"), name, role)
             )
         }
-        Err(error) => return Err(start_error(error)),
+        Err(error) => return Err(error.into()),
     };
     let made = create_admin(&offline.context, &Actor::command_line(), name.clone(), role).await;
     offline.close().await;

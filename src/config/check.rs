@@ -93,11 +93,15 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     })
 }
 
-const ENGINES: [(&str, Engine); 3] =
-    [("sled", Engine::Sled), ("memory", Engine::Memory), ("etcd", Engine::Etcd)];
+const ENGINES: [(&str, Engine); 2] = [("sled", Engine::Sled), ("memory", Engine::Memory)];
 
 fn store(section: &Section<'_>) -> Store {
-    let engine = section.or("engine", Engine::Sled, |value| value.word(&ENGINES));
+    let engine = section.or("engine", Engine::Sled, |value| match value.raw() {
+        Some("etcd") => value.fault(
+            "is \"etcd\", which this version does not do: one gateway, one store; use \"sled\"",
+        ),
+        _ => value.word(&ENGINES),
+    });
     let path = section.or("path", section.reader.base.join("var/portcullis"), Value::path);
     let mut beside = path.clone().into_os_string();
     beside.push(".key");

@@ -6,18 +6,16 @@ use http::Uri;
 
 use super::check::rate;
 use super::files;
-use super::model::{Oauth, SigningAlgorithm};
+use super::model::Oauth;
 use super::read::Section;
 use super::server::{DAY, HOUR, SECOND};
 use super::token_path::{TokenPath, TokenPaths};
 use super::value::Value;
 use crate::policy::CanonicalPath;
+use crate::token::{Algorithm, KeyError, SigningKey};
 
-const ALGORITHMS: [(&str, SigningAlgorithm); 3] = [
-    ("EdDSA", SigningAlgorithm::EdDsa),
-    ("ES256", SigningAlgorithm::Es256),
-    ("RS256", SigningAlgorithm::Rs256),
-];
+const ALGORITHMS: [(&str, Algorithm); 3] =
+    [("EdDSA", Algorithm::EdDsa), ("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)];
 const TOKEN_PATHS: [&str; 4] =
     ["/oauth2/token", "/oauth/v2/token", "/v1/token", "/{account}/token"];
 /// The gateway's own, besides the token paths.
@@ -40,8 +38,7 @@ pub(super) fn oauth(section: &Section<'_>) -> Oauth {
                 .then(|| text.to_owned())
         })
     });
-    let algorithm =
-        section.or("algorithm", SigningAlgorithm::EdDsa, |value| value.word(&ALGORITHMS));
+    let algorithm = section.get("algorithm", |value| value.word(&ALGORITHMS));
     let max_token_ttl = section.or("max_token_ttl", DAY, ttl);
     let token_ttl = section.or("token_ttl", max_token_ttl.min(12 * HOUR), |value| {
         let wanted = ttl(value)?;
@@ -52,14 +49,10 @@ pub(super) fn oauth(section: &Section<'_>) -> Oauth {
     });
     let clock_skew = section
         .or("clock_skew", 30 * SECOND, |value| value.duration(Duration::ZERO..=600 * SECOND));
-    let signing_key = files::secret(section, "signing_key", "signing_key_file", |text| match text
-        .trim_start()
-        .starts_with("-----BEGIN PRIVATE KEY-----")
-    {
-        true => Ok(()),
-        false => Err("must be a private key in PKCS#8 PEM (\"-----BEGIN PRIVATE KEY-----\"); \
-                          openssl pkcs8 -topk8 -nocrypt makes one of other forms"),
-    });
+    // Where the algorithm itself is no good, nothing is compared with it.
+    let wanted = algorithm.or_else(|| (!section.has("algorithm")).then_some(Algorithm::EdDsa));
+    let signing_key =
+        files::secret(section, "signing_key", "signing_key_file", |text| fits(text, wanted));
     let token_rate = section.get("token_rate", rate);
     let token_paths = section.get("token_paths", token_paths).unwrap_or_else(|| {
         TokenPaths::new(TOKEN_PATHS.iter().filter_map(|path| TokenPath::parse(path).ok()).collect())
@@ -77,7 +70,7 @@ pub(super) fn oauth(section: &Section<'_>) -> Oauth {
     Oauth {
         issuer: issuer.unwrap_or_default(),
         audience,
-        algorithm,
+        algorithm: algorithm.unwrap_or(Algorithm::EdDsa),
         token_ttl,
         max_token_ttl,
         clock_skew,
@@ -85,6 +78,24 @@ pub(super) fn oauth(section: &Section<'_>) -> Oauth {
         token_rate,
         token_paths,
         token_info_path,
+    }
+}
+
+/// Whether a key can sign with this algorithm: what the start would refuse is refused here.
+fn fits(pem: &str, wanted: Option<Algorithm>) -> Result<(), String> {
+    let has = match SigningKey::from_pem(pem) {
+        Ok(key) => key.algorithm(),
+        Err(fault @ KeyError::NotPem) => {
+            return Err(format!("{fault}; openssl pkcs8 -topk8 -nocrypt makes one of other forms"));
+        }
+        Err(fault) => return Err(fault.to_string()),
+    };
+    match wanted {
+        Some(wanted) if wanted != has => Err(format!(
+            "holds a key for {has}, but oauth.algorithm is {wanted}; set algorithm = \"{has}\", \
+             or give another key"
+        )),
+        _ => Ok(()),
     }
 }
 

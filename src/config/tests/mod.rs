@@ -3,6 +3,7 @@
 mod pem;
 mod secrets;
 mod shipped;
+mod signing;
 mod table;
 mod tls;
 
@@ -68,7 +69,7 @@ fn a_small_file_has_defaults() {
     assert_eq!(config.store.path, PathBuf::from("var/portcullis"));
     assert_eq!(config.store.key_file, PathBuf::from("var/portcullis.key"));
     assert_eq!(config.oauth.audience, "campaign-api");
-    assert_eq!(config.oauth.algorithm, SigningAlgorithm::EdDsa);
+    assert_eq!(config.oauth.algorithm, crate::token::Algorithm::EdDsa);
     assert_eq!(config.oauth.token_ttl, Duration::from_secs(43_200));
     assert_eq!(config.oauth.max_token_ttl, Duration::from_secs(86_400));
     assert_eq!(config.oauth.clock_skew, Duration::from_secs(30));
