@@ -32,6 +32,7 @@ fn oauth_paths(oauth: &Oauth) -> OauthPaths {
     OauthPaths {
         token: oauth.token_paths.iter().map(|path| path.template().to_owned()).collect(),
         info: oauth.token_info_path.clone(),
+        issuer: oauth.issuer_path().to_owned(),
     }
 }
 
@@ -85,6 +86,7 @@ pub(super) fn edge_settings(
 ) -> EdgeSettings {
     let paths = oauth_paths(oauth);
     let owned = endpoints(&paths);
+    let resource_metadata = resource_metadata(&oauth.issuer, &paths);
     let mount = Mount::new(Box::new(owned), router(Arc::clone(context), &paths, metrics.clone()));
     EdgeSettings::new(EdgeParts {
         header_bytes: server.limits.header_bytes,
@@ -99,7 +101,7 @@ pub(super) fn edge_settings(
         upstreams: reach.upstreams,
         mount,
         tls: reach.tls,
-        resource_metadata: resource_metadata(&oauth.issuer),
+        resource_metadata,
     })
 }
 

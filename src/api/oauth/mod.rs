@@ -49,6 +49,8 @@ pub struct OauthPaths {
     pub token: Vec<String>,
     /// The path of the legacy checker, if it is on.
     pub info: Option<String>,
+    /// The path of the issuer, such as `/auth`, without a slash at its end; mostly empty.
+    pub issuer: String,
 }
 
 /// Why a request to the token endpoint was refused, in the extensions of the

@@ -1,5 +1,6 @@
 //! What the check makes of whole files.
 
+mod issuer;
 mod pem;
 mod secrets;
 mod shipped;

@@ -98,6 +98,7 @@ fn paths() -> OauthPaths {
             .map(str::to_owned)
             .to_vec(),
         info: Some("/token".into()),
+        issuer: String::new(),
     }
 }
 
