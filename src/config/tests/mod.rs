@@ -90,6 +90,32 @@ fn a_small_file_has_defaults() {
 }
 
 #[test]
+fn a_store_that_depends_on_the_folder_is_told() {
+    let told = |file: &str, store: &str| {
+        let text = format!("{HEAD}[store]\n{store}");
+        let config = check::check(&text, Path::new(""), Path::new(file), &|_| None).unwrap();
+        let of_store = config.warnings.into_iter().filter(|it| it.key.starts_with("store"));
+        of_store.map(|it| (it.key, it.line)).collect::<Vec<_>>()
+    };
+    let absolute = "path = \"/srv/store\"\n";
+    for (file, store, expected) in [
+        ("/etc/p.toml", "path = \"var/store\"", vec![("store.path", Some(7))]),
+        ("/etc/p.toml", "", vec![("store.path", Some(6))]),
+        ("/etc/p.toml", absolute, vec![]),
+        (
+            "/etc/p.toml",
+            "path = \"/srv/store\"\nkey_file = \"seal.key\"",
+            vec![("store.key_file", Some(8))],
+        ),
+        ("/etc/p.toml", "engine = \"memory\"", vec![]),
+        ("p.toml", "path = \"var/store\"", vec![]),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|(k, l)| (k.to_owned(), l)).collect();
+        assert_eq!(told(file, store), expected, "{file} {store}");
+    }
+}
+
+#[test]
 fn ten_faults_are_ten_lines() {
     let text = r#"[server]
 listen = ["nowhere"]
