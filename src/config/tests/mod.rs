@@ -116,6 +116,68 @@ fn a_store_that_depends_on_the_folder_is_told() {
 }
 
 #[test]
+fn what_was_likely_not_meant_is_told() {
+    let route = |path: &str, method: &str| {
+        let text = format!(
+            "[[route]]\nname = \"r\"\nupstream = \"u\"\npath = \"{path}\"\n\
+             allow = {{ {method} = \"@public\" }}"
+        );
+        warned(&good(&text))
+    };
+    for (path, method, expected) in [
+        (
+            "/a/:id",
+            "GET",
+            "c:9: route \"r\".path: has \":id\", which only itself matches; did you mean \"{id}\"?\n",
+        ),
+        (
+            "/a/*",
+            "GET",
+            "c:9: route \"r\".path: has \"*\", which only itself matches; did you mean \"{*rest}\"?\n",
+        ),
+        (
+            "/a/*all",
+            "GET",
+            "c:9: route \"r\".path: has \"*all\", which only itself matches; did you mean \"{*all}\"?\n",
+        ),
+        (
+            "/a",
+            "GETT",
+            "c:10: route \"r\".allow.GETT: is no method that is registered; did you mean \"GET\"?\n",
+        ),
+        (
+            "/a",
+            "PATH",
+            "c:10: route \"r\".allow.PATH: is no method that is registered; did you mean \"PATCH\"?\n",
+        ),
+        ("/a:b/x*/:", "DELETE", ""),
+        ("/a", "PURGE", ""),
+        ("/a", "PROPFIND", ""),
+        ("/a", "COPY", ""),
+        ("/a", "REPORT", ""),
+        ("/a", "LOCK", ""),
+    ] {
+        assert_eq!(route(path, method), expected, "{path} {method}");
+    }
+}
+
+/// Lines are counted once, not once for each fault.
+#[test]
+fn every_fault_of_a_large_file_has_its_line() {
+    let route =
+        "[[route]]\nname = \"r\"\nupstream = \"elsewhere\"\npath = \"no\"\nallow = { GET = 1 }\n";
+    let text = format!("{HEAD}{}", route.repeat(300));
+    let found = faults(&text);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(found.len() >= 900, "{}", found.len());
+    for fault in &found {
+        let key = fault.key.rsplit('.').next().unwrap();
+        let line = lines[fault.line.unwrap() - 1];
+        assert!(line.contains(key) || key == "GET", "{fault:?} {line}");
+    }
+}
+
+#[test]
 fn ten_faults_are_ten_lines() {
     let text = r#"[server]
 listen = ["nowhere"]

@@ -95,6 +95,13 @@ fn what_is_wrong_and_where() {
         ("[store]\nengine = \"etcd\"", 7, "store.engine", "does not do"),
         ("[store]\npath = \"\"", 7, "store.path", "empty"),
         ("[store]\npath = \"d\"\nkey_file = \"d/key\"", 8, "store.key_file", "outside"),
+        ("[server.limits]\nheader_bytes = 0", 7, "server.limits.header_bytes", "1MiB; it is 0"),
+        (
+            &route("path = \"/campagn\u{e9}s\"\nallow = { GET = \"@public\" }"),
+            9,
+            "route \"r\".path",
+            "has '\u{e9}' in \"campagn\u{e9}s\"",
+        ),
         ("[stor]", 6, "stor", "did you mean \"store\"?"),
         ("[[server]]", 6, "server", "must be a table"),
         (&upstream("tls = true"), 6, "upstream \"v\".server_name", "is missing"),
