@@ -71,13 +71,10 @@ pub(crate) fn know(
 ) -> Result<Arc<Administrator>, ApiError> {
     key.and_then(|key| authenticate_admin(&shared.context, key)).ok_or_else(|| {
         let now = shared.context.now();
-        if let Some(wait) = source.and_then(|source| shared.guard.check(source, now).err()) {
+        if let Some(wait) = source.and_then(|source| shared.guard.wrong(source, now).err()) {
             return ApiError::slowed(wait);
         }
         shared.count_wrong_key();
-        if let Some(source) = source {
-            shared.guard.failed(source, now);
-        }
         ApiError::unauthorized(true)
     })
 }

@@ -9,7 +9,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::parts::refuse_what_is_not_built;
 use super::seal_file::SealFileError;
 use super::start::{Means, StartError};
 use super::state::{Opened, context, open_sled, read_master};
@@ -183,7 +182,6 @@ pub async fn restore(
     from: &Path,
     vouched: bool,
 ) -> Result<Restored, BackupError> {
-    refuse_what_is_not_built(&config)?;
     let Config { store: wanted, oauth, roles, routes, server, .. } = config;
     if wanted.engine != Engine::Sled {
         return Err(BackupError::InMemory);

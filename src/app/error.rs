@@ -11,9 +11,6 @@ use crate::token::SealError;
 /// Why a gateway did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration asks for what this version does not do.
-    #[error("the configuration asks for what this version does not do:\n  {}", .0.join("\n  "))]
-    NotBuilt(Vec<String>),
     /// The store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -20,7 +20,6 @@ mod upgrade;
 pub use backup::{BackupError, NewFile, Restored, back_up, restore};
 pub use end::Ended;
 pub use listeners::Sockets;
-pub use parts::not_built;
 pub use reload::{Reloadable, TakenOn};
 pub use start::{Handed, Means, Running, StartError, start, start_with};
 pub use state::Offline;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::start::StartError;
 use crate::api::oauth::{OauthPaths, endpoints, own_endpoints, resource_metadata, router};
 use crate::config::{
-    Config, Engine, Limits, Oauth, Protocol, Server, SigningAlgorithm, Tls, Upstream,
-    UpstreamAuthorization, UpstreamTls,
+    Limits, Oauth, Protocol, Server, Tls, Upstream, UpstreamAuthorization, UpstreamTls,
 };
 use crate::domain::UpstreamName;
 use crate::edge::{
@@ -17,32 +16,7 @@ use crate::edge::{
 use crate::metrics::Metrics;
 use crate::policy::{Snapshot, SnapshotParts};
 use crate::service::{Context, Front, Minting};
-use crate::token::{Algorithm, DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
-
-/// What the configuration asks for and this version does not do. Nothing is
-/// silently left undone.
-pub(super) fn refuse_what_is_not_built(config: &Config) -> Result<(), StartError> {
-    let asked = not_built(config);
-    if asked.is_empty() { Ok(()) } else { Err(StartError::NotBuilt(asked)) }
-}
-
-/// What a valid configuration asks for and this version does not do, each with
-/// what to do instead.
-pub fn not_built(config: &Config) -> Vec<String> {
-    let mut asked = Vec::new();
-    if config.store.engine == Engine::Etcd {
-        asked.push("store.engine = \"etcd\": use \"sled\"".to_owned());
-    }
-    asked
-}
-
-pub(super) fn algorithm(wanted: SigningAlgorithm) -> Algorithm {
-    match wanted {
-        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
-}
+use crate::token::{DEFAULT_CACHE_ENTRIES, Expectations, Keyring};
 
 pub(super) fn minting(oauth: &Oauth, limits: &Limits) -> Minting {
     let (head, target) = (limits.header_bytes, limits.target_bytes);
@@ -62,6 +36,7 @@ fn oauth_paths(oauth: &Oauth) -> OauthPaths {
     OauthPaths {
         token: oauth.token_paths.iter().map(|path| path.template().to_owned()).collect(),
         info: oauth.token_info_path.clone(),
+        issuer: oauth.issuer_path().to_owned(),
     }
 }
 
@@ -115,6 +90,7 @@ pub(super) fn edge_settings(
 ) -> EdgeSettings {
     let paths = oauth_paths(oauth);
     let owned = endpoints(&paths);
+    let resource_metadata = resource_metadata(&oauth.issuer, &paths);
     let mount = Mount::new(Box::new(owned), router(Arc::clone(context), &paths, metrics.clone()));
     EdgeSettings::new(EdgeParts {
         header_bytes: server.limits.header_bytes,
@@ -129,7 +105,7 @@ pub(super) fn edge_settings(
         upstreams: reach.upstreams,
         mount,
         tls: reach.tls,
-        resource_metadata: resource_metadata(&oauth.issuer),
+        resource_metadata,
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::parts::{Reach, edge_settings, minting, refuse_what_is_not_built, snapshot};
+use super::parts::{Reach, edge_settings, minting, snapshot};
 use super::start::{Running, StartError, warn_of_dates};
 use super::upgrade::Predecessor;
 use crate::api::ReloadOrder;
@@ -93,7 +93,6 @@ impl Reloadable {
     }
 
     async fn try_reload(&self, config: Config) -> Result<TakenOn, StartError> {
-        refuse_what_is_not_built(&config)?;
         warn_of_dates(&config, self.context.clock.as_ref());
         let reach = Reach::find(&config.server, config.upstreams, &self.resolver).await?;
         let settings =

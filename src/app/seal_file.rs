@@ -12,6 +12,9 @@ use crate::domain::{Entropy, EntropyError};
 /// The bytes.
 pub(super) type Master = Zeroizing<[u8; 32]>;
 
+/// As much of a file as is looked at; what is longer is no key.
+const LONGEST: usize = 1024;
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum SealFileError {
@@ -22,7 +25,10 @@ pub enum SealFileError {
     )]
     Missing(PathBuf),
     /// It is not 32 bytes in hexadecimal.
-    #[error("the key file {0} does not hold 64 hexadecimal digits. Put the right file back")]
+    #[error(
+        "the key file {0} does not hold 64 hexadecimal digits (32 bytes). Put the right file back; \
+         a new store makes its own, and so does: openssl rand -hex 32"
+    )]
     Garbage(PathBuf),
     /// The system did not let us.
     #[error("the key file {path} can't be {action}: {error}")]
@@ -47,14 +53,17 @@ pub(super) fn read_or_make(
 ) -> Result<Master, SealFileError> {
     let fail = |action| move |error| SealFileError::Io { path: path.to_owned(), action, error };
     match File::open(path) {
-        Ok(mut file) => {
+        Ok(file) => {
             let mode = file.metadata().map_err(fail("read"))?.permissions().mode();
             if mode & 0o077 != 0 {
                 tracing::warn!(path = %path.display(), "the key file can be read by others; chmod 600 it");
             }
-            let mut text = Zeroizing::new(String::new());
-            file.read_to_string(&mut text).map_err(fail("read"))?;
-            from_hex(text.trim()).ok_or_else(|| SealFileError::Garbage(path.to_owned()))
+            let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
+            let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+            file.take(most).read_to_end(&mut bytes).map_err(fail("read"))?;
+            let text = std::str::from_utf8(&bytes).ok();
+            text.and_then(|text| from_hex(text.trim()))
+                .ok_or_else(|| SealFileError::Garbage(path.to_owned()))
         }
         Err(error) if error.kind() == ErrorKind::NotFound && is_new => {
             let mut master = Master::new([0; 32]);
@@ -110,10 +119,12 @@ mod tests {
         let made = read_or_make(&path, true, &SystemEntropy).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(*read_or_make(&path, false, &SystemEntropy).unwrap(), *made);
-        std::fs::write(&path, "zz").unwrap();
-        assert!(matches!(
-            read_or_make(&path, true, &SystemEntropy),
-            Err(SealFileError::Garbage(_))
-        ));
+        let raw = [0xff_u8; 32];
+        for garbage in [&b"zz"[..], &raw, &[b'0'; 65], &[b'0'; 5000], b""] {
+            std::fs::write(&path, garbage).unwrap();
+            let fault = read_or_make(&path, true, &SystemEntropy).unwrap_err();
+            assert!(matches!(fault, SealFileError::Garbage(_)), "{fault}");
+            assert!(fault.to_string().contains("64 hexadecimal digits"), "{fault}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub use super::error::StartError;
 use super::lanes::Lanes;
 use super::listeners::{Doors, Listeners, Sockets};
 use super::panics;
-use super::parts::{Reach, edge_settings, refuse_what_is_not_built};
+use super::parts::{Reach, edge_settings};
 use super::ports::{self, Closing, Heads};
 use super::reload::Reloadable;
 use super::state::{blocking, context, open};
@@ -125,7 +125,6 @@ pub async fn start_with(
     handed: Handed,
 ) -> Result<Running, StartError> {
     panics::watch();
-    refuse_what_is_not_built(&config)?;
     warn_of_dates(&config, means.clock.as_ref());
     let Config {
         server,

@@ -1,11 +1,12 @@
 //! The state of a gateway, brought up from its store: for serving, and for
 //! commands that look at it or change it without a port.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::parts::{algorithm, minting, refuse_what_is_not_built, snapshot};
+use super::parts::{minting, snapshot};
 use super::seal_file::{Master, SealFileError, read_or_make};
 use super::start::{Means, StartError};
 use crate::config::{Config, Engine, Limits, Oauth, Store as StoreConfig};
@@ -40,9 +41,6 @@ pub(super) fn open(
         }
         (None, Engine::Sled) => open_sled(&SledOptions::new(&config.path), &memory)?,
         (None, Engine::Memory) => (Arc::new(MemoryStore::new()) as Arc<dyn Store>, 0),
-        (None, Engine::Etcd) => {
-            return Err(StartError::NotBuilt(vec!["store.engine = \"etcd\"".to_owned()]));
-        }
     };
     let master = if in_memory {
         passing_master(entropy)?
@@ -105,8 +103,7 @@ pub(super) async fn context(
         clock: clock.as_ref(),
         entropy: entropy.as_ref(),
     };
-    let wanted = algorithm(oauth.algorithm);
-    let keyring = keys::prepare(means, Some(wanted), oauth.signing_key.as_ref()).await?;
+    let keyring = keys::prepare(means, Some(oauth.algorithm), oauth.signing_key.as_ref()).await?;
     Ok(Arc::new(Context {
         store,
         memory,
@@ -123,7 +120,7 @@ pub(super) async fn context(
 pub struct Offline {
     /// State and means.
     pub context: Arc<Context>,
-    /// False if there is no store yet: then all of this is empty.
+    /// False if there was no store: then all of this is empty, or new.
     pub found: bool,
 }
 
@@ -134,7 +131,6 @@ impl Offline {
     /// # Errors
     /// When there is a store and it, or its key file, can't be read.
     pub async fn look(config: Config, means: Means) -> Result<Offline, StartError> {
-        refuse_what_is_not_built(&config)?;
         let Config { store: store_config, oauth, roles, routes, server, .. } = config;
         let Means { clock, entropy, .. } = means;
         let source = Arc::clone(&entropy);
@@ -149,17 +145,19 @@ impl Offline {
     /// # Errors
     /// As for starting.
     pub async fn change(config: Config, means: Means) -> Result<Offline, StartError> {
-        refuse_what_is_not_built(&config)?;
         let Config { store: store_config, oauth, roles, routes, server, .. } = config;
         let Means { clock, entropy, store, .. } = means;
         let source = Arc::clone(&entropy);
         let opened = blocking(move || {
             let in_memory = store_config.engine == Engine::Memory;
-            open(store, &store_config, in_memory, source.as_ref())
+            let found = is_begun(&store_config.path);
+            let opened = open(store, &store_config, in_memory, source.as_ref())?;
+            Ok((opened, found))
         });
+        let (opened, found) = opened.await?;
         let context =
-            context(opened.await?, (&oauth, &server.limits), roles, routes, clock, entropy).await?;
-        Ok(Offline { context, found: true })
+            context(opened, (&oauth, &server.limits), roles, routes, clock, entropy).await?;
+        Ok(Offline { context, found })
     }
 
     /// Lets go of the store.
@@ -169,12 +167,16 @@ impl Offline {
     }
 }
 
+/// Whether a store was ever made in this folder.
+fn is_begun(folder: &Path) -> bool {
+    ["witness", "sled"].iter().any(|name| folder.join(name).exists())
+}
+
 /// All that the store holds, over an engine in memory.
 fn copy(config: &StoreConfig, entropy: &dyn Entropy) -> Result<(Opened, bool), StartError> {
-    let begun = ["witness", "sled"].iter().any(|name| config.path.join(name).exists());
     let memory = Arc::new(Memory::default());
     let mut master = None;
-    if config.engine == Engine::Sled && begun {
+    if config.engine == Engine::Sled && is_begun(&config.path) {
         let (store, revision) = open_sled(&SledOptions::new(&config.path), &memory)?;
         store.close();
         master = match read_or_make(&config.key_file, false, entropy) {
@@ -216,7 +218,7 @@ issuer = "http://127.0.0.1:8080"
 audience = "a"
 "#;
 
-    fn config(folder: &std::path::Path) -> Config {
+    fn config(folder: &Path) -> Config {
         crate::config::parse(CONFIG, folder).unwrap()
     }
 
@@ -243,6 +245,7 @@ audience = "a"
     async fn what_was_changed_is_seen_and_not_changed_by_looking() {
         let folder = tempfile::tempdir().unwrap();
         let offline = Offline::change(config(folder.path()), means()).await.unwrap();
+        assert!(!offline.found, "it was made just now");
         let name = AdminName::new("alice").unwrap();
         let role = AdminRole::Viewer;
         create_admin(&offline.context, &Actor::command_line(), name.clone(), role).await.unwrap();
@@ -259,6 +262,7 @@ audience = "a"
         create_admin(&seen.context, &Actor::command_line(), bob.clone(), role).await.unwrap();
         seen.close().await;
         let again = Offline::change(config(folder.path()), means()).await.unwrap();
+        assert!(again.found);
         assert_eq!(again.context.store.status().head, revision);
         assert!(again.context.memory.admins.get(&bob).is_none());
         again.close().await;

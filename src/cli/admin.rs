@@ -9,7 +9,7 @@ use super::args;
 use super::failure::{DONE, Outcome, Usage};
 use super::key;
 use super::out;
-use super::serve::{means, runtime, start_error};
+use super::serve::{means, runtime};
 use crate::app::{Offline, StartError};
 use crate::config::{self, Config, Engine};
 use crate::domain::{AdminKey, AdminName, AdminRole};
@@ -33,7 +33,9 @@ pub(super) fn admin(command: &args::Admin) -> Outcome {
         ))
         .into());
     }
-    let key = runtime(1)?.block_on(create(&file.config, config, &name, *role))?;
+    // Said in full: a relative path leads elsewhere from another folder.
+    let store = std::path::absolute(&config.store.path)?;
+    let (key, found) = runtime(1)?.block_on(create(&file.config, config, &name, *role))?;
     if output.json {
         out::json(&json!({"name": name.as_str(), "role": role.as_str(), "key": key.expose()}));
     } else {
@@ -41,7 +43,9 @@ pub(super) fn admin(command: &args::Admin) -> Outcome {
     }
     out::note(format_args!(
         "that is the key of {name}, {role}: store it now; it's shown this once\n\
+         {}\n\
          next: portcullis serve --config {}, and PORTCULLIS_ADMIN_KEY=<the key> for the other commands",
+        whereabouts(&store, found),
         file.config.display()
     ));
     Ok(DONE)
@@ -52,7 +56,7 @@ async fn create(
     config: Config,
     name: &AdminName,
     role: AdminRole,
-) -> anyhow::Result<AdminKey> {
+) -> anyhow::Result<(AdminKey, bool)> {
     let admin = config.admin.listen;
     let offline = match Offline::change(config, means(Box::new(std::io::sink()))).await {
         Ok(offline) => offline,
@@ -65,11 +69,23 @@ async fn create(
                 curl(&format!("http://{admin}"), name, role)
             )
         }
-        Err(error) => return Err(start_error(error)),
+        Err(error) => return Err(error.into()),
     };
     let made = create_admin(&offline.context, &Actor::command_line(), name.clone(), role).await;
+    let found = offline.found;
     offline.close().await;
-    Ok(made?.key)
+    Ok((made?.key, found))
+}
+
+/// In which store the administrator is, which must be the one that is served.
+fn whereabouts(store: &Path, found: bool) -> String {
+    let store = store.display();
+    match found {
+        true => format!("it is kept in the store {store}"),
+        false => {
+            format!("made a new store in {store}: a server with another one does not know this key")
+        }
+    }
 }
 
 /// A line that makes it at the admin port.
@@ -84,6 +100,13 @@ fn curl(admin: &str, name: &AdminName, role: AdminRole) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_store_is_named_in_full() {
+        let store = Path::new("/srv/var/portcullis");
+        assert_eq!(whereabouts(store, true), "it is kept in the store /srv/var/portcullis");
+        assert!(whereabouts(store, false).starts_with("made a new store in /srv/var/portcullis:"));
+    }
 
     #[test]
     fn the_curl_line_is_ready_to_paste() {

@@ -10,7 +10,7 @@ use super::args;
 use super::failure::{DONE, Outcome};
 use super::out;
 use super::port::AdminPort;
-use super::serve::{means, runtime, start_error};
+use super::serve::{means, runtime};
 use crate::app::{BackupError, NewFile, StartError, back_up, restore as bring_back};
 use crate::config;
 use crate::domain::{Clock, SystemClock};
@@ -86,7 +86,7 @@ fn told(copy: &Contents, file: &Path) -> serde_json::Value {
 
 fn said(error: BackupError) -> anyhow::Error {
     match error {
-        BackupError::Start(error) => start_error(error),
+        BackupError::Start(error) => error.into(),
         error => error.into(),
     }
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::failure::{DONE, FAULTY, Outcome};
 use super::out;
-use crate::app::not_built;
 use crate::config::{self, Config, ConfigErrors, Fault};
 use crate::domain::{Clock, SystemClock};
 
@@ -41,7 +40,7 @@ impl<'a> Verdict<'a> {
             Ok(config) => Verdict {
                 file,
                 counts: Some(counts(config)),
-                faults: not_built(config).into_iter().map(not_in_this_version).collect(),
+                faults: Vec::new(),
                 warnings: [config.warnings.clone(), config.out_of_date(SystemClock.now())].concat(),
             },
             Err(errors) => Verdict {
@@ -97,11 +96,6 @@ impl<'a> Verdict<'a> {
             "warnings": list(&self.warnings),
         })
     }
-}
-
-fn not_in_this_version(message: String) -> Fault {
-    let message = format!("is not done by this version: {message}");
-    Fault { line: None, key: String::new(), message }
 }
 
 pub(super) fn counts(config: &Config) -> (usize, usize, usize) {
@@ -163,8 +157,12 @@ mod tests {
 
     #[test]
     fn what_serve_would_refuse_is_a_fault_here_too() {
-        let (words, _, code) = verdict(&GOOD.replace("engine = \"sled\"", "engine = \"etcd\""));
+        let text = GOOD.replace("engine = \"sled\"", "engine = \"etcd\"\nfoo = 1");
+        let (words, json, code) = verdict(&text);
         assert_eq!(code, FAULTY);
-        assert!(words.contains("etcd"), "{words}");
+        assert!(words.contains("2 faults") && words.contains("one gateway, one store"), "{words}");
+        let line = GOOD.lines().position(|line| line.starts_with("engine")).unwrap() + 1;
+        let fault = &json["faults"][0];
+        assert_eq!((&fault["key"], &fault["line"]), (&json!("store.engine"), &json!(line)));
     }
 }

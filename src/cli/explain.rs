@@ -7,7 +7,7 @@ use super::args;
 use super::failure::{DONE, FAILED, Outcome, Usage};
 use super::out::{self, plain};
 use super::port::{AdminPort, KEY_VARIABLE, URL_VARIABLE};
-use super::serve::{means, runtime, start_error};
+use super::serve::{means, runtime};
 use super::stdin;
 use crate::app::{Offline, StartError};
 use crate::config::{self, Config, Engine};
@@ -57,7 +57,7 @@ fn find(config: Config, args: &args::Explain, token: Option<&str>) -> anyhow::Re
         Err(StartError::Open(OpenError::Locked { .. })) => ask().with_context(|| {
             format!("a running server holds the store in {}, so it has to be asked", path.display())
         }),
-        Err(error) => Err(start_error(error)),
+        Err(error) => Err(error.into()),
     }
 }
 

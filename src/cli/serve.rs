@@ -10,14 +10,14 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::{count, counts};
-use super::failure::{DONE, FAILED, Outcome, Usage};
+use super::failure::{DONE, FAILED, Outcome};
 use super::inventory::Inventory;
 use super::notify;
 use super::reload::{follow, reload};
 use super::{logging, out};
 use crate::app::{
-    Ended, Handed, Means, NextProcess, Predecessor, Reloadable, Running, Sockets, StartError,
-    Successor, start_with,
+    Ended, Handed, Means, NextProcess, Predecessor, Reloadable, Running, Sockets, Successor,
+    start_with,
 };
 use crate::config::{self, Config, Engine};
 use crate::domain::{SystemClock, SystemEntropy};
@@ -62,14 +62,6 @@ pub(super) fn means(log: Box<dyn std::io::Write + Send>) -> Means {
         store: None,
         resolver: Arc::new(SystemResolver),
         probe: Box::new(SystemProbe::default()),
-    }
-}
-
-/// What a failed start comes to: asking for too much is the file's fault.
-pub(super) fn start_error(error: StartError) -> anyhow::Error {
-    match error {
-        StartError::NotBuilt(_) => Usage(error.to_string()).into(),
-        error => error.into(),
     }
 }
 
@@ -156,7 +148,7 @@ async fn run(file: &Path, config: Config, sockets: Sockets) -> Outcome {
         }
         started = starting => started,
     };
-    let mut running = started.map_err(start_error)?;
+    let mut running = started?;
     notify::ready();
     let living = tokio::spawn(notify::lives(running.threads()));
     out::note_in_passing(card.words(&running)).await;

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::fault::{ConfigErrors, Fault};
 use super::model::{Config, Engine, Store};
-use super::read::{Place, Reader, Section, line_and_column};
+use super::read::{Lines, Place, Reader, Section};
 use super::server::Listeners;
 use super::text::Variables;
 use super::value::Value;
@@ -22,13 +22,15 @@ pub(super) fn check(
     variables: &Variables<'_>,
 ) -> Result<Config, ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::new(text);
     if !errors.is_empty() {
         // What could be read around a syntax error would only mislead.
-        let faults = errors.iter().map(|error| syntax(text, error)).collect();
+        let faults = errors.iter().map(|error| syntax(text, &lines, error)).collect();
         return Err(ConfigErrors::new(file, faults));
     }
     let reader = Reader {
-        text,
+        lines,
+        file,
         base,
         variables,
         faults: Default::default(),
@@ -48,8 +50,8 @@ pub(super) fn check(
 }
 
 /// The message alone: with the line's text, a secret in it would be shown.
-fn syntax(text: &str, error: &toml::de::Error) -> Fault {
-    let at = error.span().map(|span| line_and_column(text, span.start));
+fn syntax(text: &str, lines: &Lines, error: &toml::de::Error) -> Fault {
+    let at = error.span().map(|span| lines.and_column(text, span.start));
     let message = match at {
         Some((_, column)) => format!("no TOML, column {column}: {}", error.message()),
         None => format!("no TOML: {}", error.message()),
@@ -93,11 +95,15 @@ fn whole(root: &Section<'_>) -> Option<Config> {
     })
 }
 
-const ENGINES: [(&str, Engine); 3] =
-    [("sled", Engine::Sled), ("memory", Engine::Memory), ("etcd", Engine::Etcd)];
+const ENGINES: [(&str, Engine); 2] = [("sled", Engine::Sled), ("memory", Engine::Memory)];
 
 fn store(section: &Section<'_>) -> Store {
-    let engine = section.or("engine", Engine::Sled, |value| value.word(&ENGINES));
+    let engine = section.or("engine", Engine::Sled, |value| match value.raw() {
+        Some("etcd") => value.fault(
+            "is \"etcd\", which this version does not do: one gateway, one store; use \"sled\"",
+        ),
+        _ => value.word(&ENGINES),
+    });
     let path = section.or("path", section.reader.base.join("var/portcullis"), Value::path);
     let mut beside = path.clone().into_os_string();
     beside.push(".key");
@@ -107,6 +113,20 @@ fn store(section: &Section<'_>) -> Store {
             &section.place_of("key_file"),
             "must lie outside the folder that it seals, or a copy of the one is a copy of both",
         );
+    }
+    // Whoever names the file from the root means the same from wherever.
+    if engine == Engine::Sled && section.reader.file.is_absolute() {
+        let keys = [("path", &path), ("key_file", &key_file)];
+        for (key, _) in keys
+            .iter()
+            .filter(|(key, path)| path.is_relative() && (*key == "path" || section.has(key)))
+        {
+            section.reader.warn(
+                &section.place_of(key),
+                "is relative to the folder that portcullis is started in: from another one the \
+                 same file leads to another store; write it from the root",
+            );
+        }
     }
     Store { engine, path, key_file }
 }

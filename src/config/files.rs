@@ -16,7 +16,7 @@ pub(super) fn secret(
     section: &Section<'_>,
     name: &'static str,
     name_file: &'static str,
-    valid: impl Fn(&str) -> Result<(), &'static str>,
+    valid: impl Fn(&str) -> Result<(), String>,
 ) -> Option<SecretText> {
     let inline = section.value(name);
     let file = section.value(name_file);

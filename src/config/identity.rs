@@ -22,6 +22,11 @@ pub(super) fn identity(value: &Value<'_>) -> Option<Identity> {
     let Some(Leaf { names, from, until }) = certified.cert.first().and_then(read_leaf) else {
         return value.wrong("must have a certificate whose names can be read");
     };
+    if names.is_empty() {
+        let message = "has a certificate that names no host (subjectAltName): clients that check \
+                       names refuse it";
+        value.reader.warn(&value.place, message);
+    }
     Some(Identity { names, from, until, line, pair: Arc::new(certified) })
 }
 

@@ -29,8 +29,7 @@ use std::path::Path;
 pub use fault::{ConfigErrors, Fault, Warning};
 pub use model::{
     Admin, ClientCertificates, Config, Engine, HealthCheck, Identity, Limits, Metrics, Oauth,
-    OutlierEjection, Protocol, Server, SigningAlgorithm, Store, Tls, Upstream,
-    UpstreamAuthorization, UpstreamTls,
+    OutlierEjection, Protocol, Server, Store, Tls, Upstream, UpstreamAuthorization, UpstreamTls,
 };
 pub use pem::ClientIdentity;
 pub use token_path::{TokenPath, TokenPaths};

@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use super::{ClientIdentity, TokenPaths, Warning};
 use crate::domain::{Rate, Role, SecretText, UnixTime, UpstreamName};
 use crate::policy::RouteTable;
+use crate::token::Algorithm;
 
 /// All that one file says.
 #[derive(Debug)]
@@ -148,8 +149,6 @@ pub enum Engine {
     Sled,
     /// In memory: gone at exit.
     Memory,
-    /// Shared by several nodes.
-    Etcd,
 }
 
 /// Tokens and their endpoints.
@@ -160,7 +159,7 @@ pub struct Oauth {
     /// `aud`.
     pub audience: String,
     /// What new signing keys are made for.
-    pub algorithm: SigningAlgorithm,
+    pub algorithm: Algorithm,
     /// The life of a token that asks for none; whole seconds.
     pub token_ttl: Duration,
     /// The longest life of a token; whole seconds, at least `token_ttl`.
@@ -175,17 +174,6 @@ pub struct Oauth {
     pub token_paths: TokenPaths,
     /// The legacy checker, if it is on; never one of `token_paths`.
     pub token_info_path: Option<String>,
-}
-
-/// The signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SigningAlgorithm {
-    /// Ed25519.
-    EdDsa,
-    /// ECDSA with P-256 and SHA-256.
-    Es256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
 }
 
 /// Where requests go.

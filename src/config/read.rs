@@ -14,9 +14,11 @@ use super::fault::Fault;
 use super::text::Variables;
 use super::value::Value;
 
-/// A file being read: its text, its surroundings, its faults so far.
+/// A file being read: its lines, its surroundings, its faults so far.
 pub(super) struct Reader<'a> {
-    pub(super) text: &'a str,
+    pub(super) lines: Lines,
+    /// What it is called.
+    pub(super) file: &'a Path,
     /// Relative paths are relative to this; empty for the working directory.
     pub(super) base: &'a Path,
     pub(super) variables: &'a Variables<'a>,
@@ -56,16 +58,30 @@ impl Reader<'_> {
 
     /// The line of a place, counted from 1.
     pub(super) fn line(&self, place: &Place) -> Option<usize> {
-        Some(line_and_column(self.text, place.offset?).0)
+        Some(self.lines.of(place.offset?))
     }
 }
 
-/// Both counted from 1.
-pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-    (line, column)
+/// Where lines end. Ten thousand faults must not mean to count the lines of a large file
+/// ten thousand times.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn new(text: &str) -> Self {
+        Lines(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of an offset, counted from 1.
+    fn of(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
+
+    /// Line and column, both counted from 1.
+    pub(super) fn and_column(&self, text: &str, offset: usize) -> (usize, usize) {
+        let before = text.get(..offset).unwrap_or(text);
+        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
+        (self.of(before.len()), column)
+    }
 }
 
 /// A table, or one that is not there and so has only defaults.
@@ -246,7 +262,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
 }
 
 /// The word that was likely meant.
-fn closest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(super) fn closest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let word = word.to_ascii_lowercase();
     words
         .map(|known| (strsim::jaro_winkler(&word, &known.to_ascii_lowercase()), known))

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::read::Section;
+use super::read::{Section, closest};
 use super::server::body_bytes;
 use super::token_path::TokenPath;
 use super::upstream::is_host_name;
@@ -87,6 +87,7 @@ fn route(
                 own.template()
             ));
         }
+        warn_of_other_placeholders(value, &path);
         Some(path)
     });
     let upstream = section.need("upstream", "\"legacy\"", |value| {
@@ -134,8 +135,38 @@ fn route(
 
 fn by_method<T>(value: &Value<'_>, read: impl Fn(&Value<'_>) -> T) -> Option<BTreeMap<String, T>> {
     value.table(|methods| {
-        methods.entries().map(|(method, value)| (method.to_owned(), read(&value))).collect()
+        let entry = |(method, value): (&str, Value<'_>)| {
+            if let Some(near) = misspelt(method) {
+                let message = format!("is no method that is registered; did you mean {near:?}?");
+                value.reader.warn(&value.place, message);
+            }
+            (method.to_owned(), read(&value))
+        };
+        methods.entries().map(entry).collect()
     })
+}
+
+/// The methods of RFC 9110 and 5789 that are proxied.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+/// The method that was likely meant. There are others than these, but hardly any like them.
+fn misspelt(method: &str) -> Option<&'static str> {
+    if METHODS.contains(&method) { None } else { closest(method, METHODS.into_iter()) }
+}
+
+/// What other routers write for a placeholder is a literal here.
+fn warn_of_other_placeholders(value: &Value<'_>, path: &str) {
+    for segment in path.split('/') {
+        let meant = match (segment.strip_prefix(':'), segment.strip_prefix('*')) {
+            (Some(name), _) if !name.is_empty() => format!("{{{name}}}"),
+            (_, Some("")) => "{*rest}".to_owned(),
+            (_, Some(name)) => format!("{{*{name}}}"),
+            _ => continue,
+        };
+        let message =
+            format!("has {segment:?}, which only itself matches; did you mean {meant:?}?");
+        value.reader.warn(&value.place, message);
+    }
 }
 
 /// `"a"`, `["a", "b"]`, `{ all = ["a", "b"] }`, `"@authenticated"`, `"@public"`.

@@ -200,7 +200,8 @@ fn authorization(value: &Value<'_>) -> Option<UpstreamAuthorization> {
             match trimmed && text.bytes().all(visible) {
                 true => Ok(()),
                 false => Err("must be a header value: one line of visible ASCII characters, \
-                              without spaces around it (its text is not shown here)"),
+                              without spaces around it (its text is not shown here)"
+                    .to_owned()),
             }
         })
         .map(UpstreamAuthorization::Set)

@@ -38,7 +38,10 @@ impl<'a> Value<'a> {
         match self.value.as_str() {
             Some(raw) if raw.chars().count() <= 80 => format!("{raw:?}"),
             Some(raw) => format!("{:?}…", raw.chars().take(79).collect::<String>()),
-            None => format!("of type {}", self.value.type_str()),
+            None => match self.value.as_integer().filter(|number| number.radix() == 10) {
+                Some(number) => number.as_str().to_owned(),
+                None => format!("of type {}", self.value.type_str()),
+            },
         }
     }
 

@@ -9,15 +9,15 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
 use super::body::MAX_HELD;
+use super::caller::client_address;
 use super::failure::Failure;
 use super::grpc;
 use super::http2;
 use super::judge::{ReadBody, announced_length, read_body};
-use super::mount::Caller;
 use super::proxy::Gateway;
 use super::reject::Reply;
 use super::stage::{RequestContext, Stage};
-use crate::api::oauth::MAX_BODY;
+use crate::api::oauth::{Caller, MAX_BODY};
 use crate::policy::{Denial, Reason};
 
 /// How long the body of a request that is answered here may take to arrive.
@@ -51,13 +51,14 @@ impl Gateway {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
+        let settings = self.settings.load_full();
         if let Some(ticket) = &ctx.ticket {
-            request.extensions_mut().insert(Caller(ticket.origin.address));
+            let (peer, trusted) = (ticket.origin.address, &settings.trusted_proxies);
+            request.extensions_mut().insert(Caller(client_address(head, peer, trusted)));
         }
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             request.headers_mut().insert("x-request-id", id);
         }
-        let settings = self.settings.load_full();
         let mut reply = settings.mount.answer(request, &ctx.request_id).await;
         ctx.client = reply.client.take();
         send(reply, session, ctx).await

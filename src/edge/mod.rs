@@ -9,6 +9,7 @@ mod alarm;
 mod amends;
 mod answer;
 mod body;
+mod caller;
 mod connection;
 mod crowd;
 mod downward;
@@ -48,7 +49,7 @@ pub use body::{Held, Media, read_keys};
 pub use extent::{Malformed, end_of_chunks};
 pub use head::examine_head;
 pub use lag::{Probe, Sample, SystemProbe};
-pub use mount::{Caller, Endpoints, Mount};
+pub use mount::{Endpoints, Mount};
 pub use peers::{
     AuthorizationPolicy, EjectionRule, HealthRule, NamedAddress, Resolver, SystemResolver, Trust,
     UpstreamProtocol, UpstreamSettings,

@@ -3,20 +3,17 @@
 //! They are an ordinary HTTP router, called in process with a body that was
 //! read whole. These paths are never proxied.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::reject::Reply;
-use crate::api::oauth::{RefusalReason, TokenClient};
-
-/// Who asks, for the endpoints that care.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller(pub IpAddr);
+use crate::api::oauth::{NoHurry, RefusalReason, TokenClient};
 
 /// Names the endpoint of a path, if it has one.
 pub type Endpoints = Box<dyn Fn(&str) -> Option<&'static str> + Send + Sync>;
@@ -25,12 +22,20 @@ pub type Endpoints = Box<dyn Fn(&str) -> Option<&'static str> + Send + Sync>;
 pub struct Mount {
     endpoints: Endpoints,
     router: Router,
+    /// Places for those who wait.
+    waiting: Semaphore,
 }
+
+/// How long an answer is held back that nobody is in a hurry for.
+const HELD_BACK: Duration = Duration::from_secs(1);
+/// How many are held back at once; the others are answered at once. Each is a connection
+/// or a stream with all of its request read, and no more than those may do anyway.
+const HELD_AT_ONCE: usize = 512;
 
 impl Mount {
     /// `endpoints` says which paths `router` answers.
     pub fn new(endpoints: Endpoints, router: Router) -> Self {
-        Mount { endpoints, router }
+        Mount { endpoints, router, waiting: Semaphore::new(HELD_AT_ONCE) }
     }
 
     /// The endpoint of a path: a word for logs and metrics.
@@ -59,6 +64,11 @@ impl Mount {
         }
         let reason = parts.extensions.get::<RefusalReason>().map_or("", |reason| reason.0);
         let client = parts.extensions.remove::<TokenClient>();
+        if parts.extensions.get::<NoHurry>().is_some()
+            && let Ok(_place) = self.waiting.try_acquire()
+        {
+            tokio::time::sleep(HELD_BACK).await;
+        }
         Reply { status, fields, body: body.to_bytes(), reason, client }
     }
 }

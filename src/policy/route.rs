@@ -139,10 +139,10 @@ pub(crate) fn parse_template(path: &str) -> Result<Vec<Piece>, String> {
                 return Err("has an empty segment ('//')".to_owned());
             }
             None => {
-                if let Some(bad) = segment.bytes().find(|b| !is_pchar(*b) || *b == b';') {
+                let fits = |c: char| u8::try_from(c).is_ok_and(|b| is_pchar(b) && b != b';');
+                if let Some(bad) = segment.chars().find(|c| !fits(*c)) {
                     return Err(format!(
-                        "has {:?} in {segment:?}, which no request path can match",
-                        char::from(bad)
+                        "has {bad:?} in {segment:?}, which no request path can match"
                     ));
                 }
                 if segment == "." || segment == ".." {

@@ -10,6 +10,7 @@ use super::activity::Activity;
 use super::admin_book::AdminBook;
 use super::arm::Armed;
 use super::directory::Directory;
+use super::key_guard::KeyGuard;
 use super::keys::{RevokedKeys, read_revoked};
 use super::ledger::{First, Ledger};
 use super::loading::loading;
@@ -42,6 +43,8 @@ pub struct Memory {
     pub request_rates: Rates,
     /// What each client has left of the token endpoint's rate.
     pub token_rates: Rates,
+    /// From where clients tried wrong secrets.
+    pub sign_ins: KeyGuard,
     /// What each client has left of what it may revoke by itself.
     pub revocation_rates: Rates,
     /// The first receipts of what was revoked.

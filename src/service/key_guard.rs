@@ -1,8 +1,9 @@
-//! Slows down whoever tries wrong keys, by address.
+//! Slows down whoever tries wrong keys or secrets, by address.
 //!
-//! A right key is never asked to wait: keys are too long to be guessed, and whoever
-//! revokes in an emergency may share an address with a script that has an old one. It
-//! holds a bounded number of addresses; whoever has more of them than that evicts his own.
+//! A right one is never asked to wait: they are too long to be guessed, and whoever
+//! revokes in an emergency, or mints, may share an address with a script that has an old
+//! one. It holds a bounded number of addresses; whoever has more of them than that evicts
+//! his own.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,33 +40,24 @@ struct Record {
 pub struct KeyGuard(Mutex<HashMap<IpAddr, Record>>);
 
 impl KeyGuard {
-    /// Whether a wrong key from this address is told so now.
+    /// Notes a wrong key from this address, unless it has to wait: then nothing is held
+    /// against it.
     ///
     /// # Errors
-    /// How long to wait, if it is not.
-    pub fn check(&self, source: IpAddr, now: UnixTime) -> Result<(), Duration> {
-        let records = self.0.lock();
-        let Some(record) = records.get(&place(source)) else { return Ok(()) };
-        // A clock that was set back must not shut anybody out for long.
-        let until = record.until.min(now.plus(LONGEST));
-        match u64::try_from(until.as_millis() - now.as_millis()) {
-            Ok(wait) if wait > 0 => Err(Duration::from_millis(wait)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes a wrong key.
-    pub fn failed(&self, source: IpAddr, now: UnixTime) {
+    /// How long to wait until a wrong key is told so again.
+    pub fn wrong(&self, source: IpAddr, now: UnixTime) -> Result<(), Duration> {
         let place = place(source);
         let mut records = self.0.lock();
         if records.len() >= KEPT && !records.contains_key(&place) {
-            let oldest = records.iter().min_by_key(|(_, record)| record.last);
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                records.remove(&oldest);
-            }
+            forget_oldest(&mut records);
         }
         let fresh = Record { wrong: 0, last: now, until: now };
         let record = records.entry(place).or_insert(fresh);
+        // A clock that was set back must not shut anybody out for long.
+        let until = record.until.min(now.plus(LONGEST));
+        if let Ok(wait @ 1..) = u64::try_from(until.as_millis() - now.as_millis()) {
+            return Err(Duration::from_millis(wait));
+        }
         if now > record.until.max(record.last).plus(FORGIVEN) {
             *record = fresh;
         }
@@ -76,7 +68,17 @@ impl KeyGuard {
             let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
             record.until = now.plus(wait);
         }
+        Ok(())
     }
+}
+
+/// Makes room for a quarter at once: looking at all of them must not be the price of
+/// each wrong key from somewhere else.
+fn forget_oldest(records: &mut HashMap<IpAddr, Record>) {
+    let mut times: Vec<UnixTime> = records.values().map(|record| record.last).collect();
+    let (_, oldest, _) = times.select_nth_unstable(KEPT / 4);
+    let oldest = *oldest;
+    records.retain(|_, record| record.last > oldest);
 }
 
 /// One IPv6 site has 2^64 addresses of its own: they count as one.
@@ -106,29 +108,33 @@ mod tests {
     fn waits_double_up_to_a_minute_and_end() {
         let (guard, source) = (KeyGuard::default(), address("192.0.2.1"));
         for _ in 1..FREE {
-            guard.failed(source, at(0));
-            assert_eq!(guard.check(source, at(0)), Ok(()));
+            assert_eq!(guard.wrong(source, at(0)), Ok(()));
         }
         let mut now = 0;
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-            guard.failed(source, at(now));
-            assert_eq!(guard.check(source, at(now)), Err(Duration::from_secs(wait)));
+            assert_eq!(guard.wrong(source, at(now)), Ok(()));
+            assert_eq!(guard.wrong(source, at(now)), Err(Duration::from_secs(wait)));
             now += i64::try_from(wait).unwrap();
-            assert_eq!(guard.check(source, at(now)), Ok(()));
         }
-        assert_eq!(guard.check(address("192.0.2.2"), at(0)), Ok(()), "others are free");
-        guard.failed(source, at(now + 61));
-        assert_eq!(guard.check(source, at(now + 61)), Ok(()), "forgiven");
-        guard.failed(source, at(-5000));
-        assert!(guard.check(source, at(-9000)).map_or_else(|w| w <= LONGEST, |()| true));
+        assert_eq!(guard.wrong(address("192.0.2.2"), at(0)), Ok(()), "others are free");
+        assert!(guard.wrong(source, at(-9000)).is_err_and(|wait| wait <= LONGEST));
+        for _ in 0..FREE {
+            assert_eq!(guard.wrong(source, at(now + 61)), Ok(()), "forgiven");
+        }
     }
 
     #[test]
     fn this_machine_is_never_shut_out_for_long() {
         for text in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let (guard, source) = (KeyGuard::default(), address(text));
-            (0..FREE + 100).for_each(|_| guard.failed(source, at(0)));
-            assert_eq!(guard.check(source, at(0)), Err(LONGEST_HERE), "{text}");
+            let (mut now, mut waits) = (at(0), Vec::new());
+            for _ in 0..FREE + 100 {
+                if let Err(wait) = guard.wrong(source, now) {
+                    now = now.plus(wait);
+                    waits.push(wait);
+                }
+            }
+            assert_eq!(waits.iter().max(), Some(&LONGEST_HERE), "{text}");
         }
     }
 
@@ -136,14 +142,23 @@ mod tests {
     fn memory_is_bounded_and_a_site_is_one() {
         let guard = KeyGuard::default();
         for n in 0..10_000_u32 {
-            guard.failed(IpAddr::V4(n.into()), at(i64::from(n)));
+            assert_eq!(guard.wrong(IpAddr::V4(n.into()), at(i64::from(n))), Ok(()));
+            let records = guard.0.lock();
+            assert!(records.len() <= KEPT, "{}", records.len());
+            let latest = IpAddr::V4(n.saturating_sub(1000).into());
+            assert!(records.contains_key(&latest), "those of long ago go first");
         }
-        assert_eq!(guard.0.lock().len(), KEPT);
+        // All in the same moment: room is made all the same.
+        let guard = KeyGuard::default();
+        for n in 0..10_000_u32 {
+            assert_eq!(guard.wrong(IpAddr::V4(n.into()), at(0)), Ok(()));
+            assert!(guard.0.lock().len() <= KEPT);
+        }
         let guard = KeyGuard::default();
         for n in 0..FREE {
-            guard.failed(address(&format!("2001:db8::{n}")), at(0));
+            assert_eq!(guard.wrong(address(&format!("2001:db8::{n}")), at(0)), Ok(()));
         }
-        assert!(guard.check(address("2001:db8::abcd:1"), at(0)).is_err());
-        assert!(guard.check(address("2001:db8:0:1::1"), at(0)).is_ok());
+        assert!(guard.wrong(address("2001:db8::abcd:1"), at(0)).is_err());
+        assert!(guard.wrong(address("2001:db8:0:1::1"), at(0)).is_ok());
     }
 }

@@ -49,6 +49,7 @@ mod revocation;
 mod roles;
 mod secrets;
 mod secure;
+mod sign_ins;
 mod signals;
 mod store_fails;
 mod streaming;

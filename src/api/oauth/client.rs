@@ -1,16 +1,25 @@
-//! Who the client says it is: HTTP Basic or the body, one of them
-//! (RFC 6749 section 2.3.1, RFC 7617).
+//! Who the client says it is, and whether that is so: HTTP Basic or the body, one of
+//! them (RFC 6749 section 2.3.1, RFC 7617).
+//!
+//! What is presented is compared before it is asked how often that failed: a right secret
+//! is right, whatever else comes from its address.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::error::Refusal;
 use super::params::{Params, decodable};
-use crate::domain::SecretText;
+use super::{Caller, Desk, TokenClient, body, read};
+use crate::domain::{ClientId, Credential, Generation, SecretText};
+use crate::service::authenticate;
 
 const TWO_WAYS: Refusal =
     Refusal::invalid_request("The client authenticates itself in more than one way.");
@@ -21,6 +30,21 @@ pub(super) struct Presented {
     pub(super) secret: SecretText,
     /// It came by HTTP Basic, whose refusal is 401.
     pub(super) basic: bool,
+}
+
+impl Presented {
+    /// What it would take to be anybody at all, if that is not there.
+    fn missing(&self) -> Option<&'static str> {
+        match (self.client_id.is_empty(), self.secret.expose().is_empty()) {
+            (true, true) if !self.basic => Some(
+                "The parameters client_id and client_secret are missing; \
+                 HTTP Basic would do as well.",
+            ),
+            (true, _) => Some("The client_id is missing."),
+            (_, true) => Some("The client_secret is missing."),
+            _ => None,
+        }
+    }
 }
 
 /// Reads the credentials of a request. Other schemes than Basic are ignored:
@@ -43,6 +67,60 @@ pub(super) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presente
         return Err(TWO_WAYS);
     }
     Ok(Presented { client_id, secret, basic: true })
+}
+
+impl Desk {
+    /// The client that calls one of the endpoints for tokens that it has, with its
+    /// parameters. Who is none gets 401, by whatever way it tried.
+    pub(super) async fn asked(
+        &self,
+        parts: &Parts,
+        body: Body,
+        client: &mut Option<TokenClient>,
+    ) -> Result<(Arc<Credential>, Params), Refusal> {
+        let params = body::params(&parts.headers, read(body).await?).await?;
+        let who = self.presented(parts, &params, client)?;
+        let (caller, _) = self.prove(parts, &who, None, true)?;
+        Ok((caller, params))
+    }
+
+    /// What is presented; `client` is told whose id that is, if there is one.
+    pub(super) fn presented(
+        &self,
+        parts: &Parts,
+        params: &Params,
+        client: &mut Option<TokenClient>,
+    ) -> Result<Presented, Refusal> {
+        let who = presented(&parts.headers, params)?;
+        let known = ClientId::parse(&who.client_id);
+        if let Some(known) = known.and_then(|id| self.context.memory.directory.get(id)) {
+            let (client_id, account) = (known.client_id, known.account.clone());
+            *client = Some(TokenClient { client_id, account });
+        }
+        Ok(who)
+    }
+
+    /// Whether it is that client. After too many failures from one address the next ones
+    /// hear nothing more of why.
+    pub(super) fn prove(
+        &self,
+        parts: &Parts,
+        who: &Presented,
+        account: Option<&str>,
+        challenge: bool,
+    ) -> Result<(Arc<Credential>, Generation), Refusal> {
+        let proven = authenticate(&self.context, &who.client_id, who.secret.expose(), account);
+        proven.map_err(|bad| {
+            let refusal = match who.missing() {
+                Some(missing) => Refusal::without_credentials(missing, challenge),
+                None => Refusal::invalid_client(bad.reason.as_str(), challenge),
+            };
+            let guard = &self.context.memory.sign_ins;
+            let source = parts.extensions.get::<Caller>().map(|caller| caller.0);
+            let wait = source.and_then(|it| guard.wrong(it, self.context.now()).err());
+            wait.map_or(refusal, |wait| refusal.slowed(wait))
+        })
+    }
 }
 
 /// What follows the scheme, if it is Basic.

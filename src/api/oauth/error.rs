@@ -9,8 +9,7 @@ use http::header::{ALLOW, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::{RefusalReason, json_response};
-use crate::service::BadClient;
+use super::{NoHurry, RefusalReason, json_response};
 
 /// One text, whatever was wrong.
 const CLIENT_FAILED: &str = "Client authentication failed.";
@@ -28,6 +27,13 @@ pub(super) struct Refusal {
     retry_after: Option<u64>,
     /// Finer than `error`, and not for the client.
     reason: Option<&'static str>,
+    /// It may come late.
+    no_hurry: bool,
+}
+
+/// As `Retry-After` says it: never zero, and never too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// For `Retry-After`: not too soon.
@@ -68,6 +74,7 @@ impl Refusal {
             allow: None,
             retry_after: None,
             reason: None,
+            no_hurry: false,
         }
     }
 
@@ -92,10 +99,29 @@ impl Refusal {
 
     /// Not a client, whatever the reason: 401 with a challenge if it used a way
     /// that has one, else 400, which old clients handle and 401 they don't.
-    pub(super) fn invalid_client(bad: BadClient, challenge: bool) -> Self {
+    /// `reason` is for the log.
+    pub(super) fn invalid_client(reason: &'static str, challenge: bool) -> Self {
         let status = if challenge { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
         let refusal = Refusal::new(status, "invalid_client", CLIENT_FAILED);
-        Refusal { challenge, reason: Some(bad.reason.as_str()), ..refusal }
+        Refusal { challenge, reason: Some(reason), ..refusal }
+    }
+
+    /// The same, of whoever left out this half of what a client shows, or both.
+    pub(super) fn without_credentials(description: &'static str, challenge: bool) -> Self {
+        let refusal = Refusal::invalid_client("credentials_missing", challenge);
+        Refusal { description, ..refusal }
+    }
+
+    /// Instead of `self`, where too many before came from the same address (429). What
+    /// would have been said stays in the log.
+    pub(super) fn slowed(self, wait: Duration) -> Self {
+        let refusal = Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many failed sign-ins came from this address; see Retry-After.",
+        );
+        let reason = Some(self.reason.unwrap_or(self.error));
+        Refusal { retry_after: Some(whole_seconds(wait)), no_hurry: true, reason, ..refusal }
     }
 
     /// Basic credentials that can't be read: the client tried to authenticate, so
@@ -177,6 +203,9 @@ impl Refusal {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.no_hurry {
+            response.extensions_mut().insert(NoHurry);
         }
         response.extensions_mut().insert(RefusalReason(self.reason.unwrap_or(self.error)));
         response

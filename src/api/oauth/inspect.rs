@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::error::Refusal;
 use super::params::Params;
-use super::{Desk, body, client, json, read};
-use crate::domain::{AccountId, ClientId};
-use crate::service::{authenticate, introspect, token_info};
+use super::{Desk, TokenClient, json};
+use crate::domain::AccountId;
+use crate::service::{introspect, token_info};
 
 #[derive(Serialize)]
 struct InfoAnswer<'a> {
@@ -62,27 +62,28 @@ impl Desk {
 
     /// `POST` to the introspection endpoint, by the token's own client. Who is
     /// not a client gets 401, by whatever way it tried (RFC 7662 section 2.3).
-    pub(super) async fn introspect(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
-        let params = body::params(&parts.headers, read(body).await?).await?;
-        let who = client::presented(&parts.headers, &params)?;
-        let (caller, _) = authenticate(&self.context, &who.client_id, who.secret.expose(), None)
-            .map_err(|bad| Refusal::invalid_client(bad, true))?;
+    pub(super) async fn introspect(
+        &self,
+        parts: &Parts,
+        body: Body,
+        client: &mut Option<TokenClient>,
+    ) -> Result<Response, Refusal> {
+        let (caller, params) = self.asked(parts, body, client).await?;
         let missing = Refusal::invalid_request("The parameter token is missing.");
         let text = params.token().ok_or(missing)?;
         let Some(live) = introspect(&self.context, &caller, text) else {
             return json(&InactiveAnswer { active: false }, "no-store");
         };
-        let client: ClientId = live.token.client_id();
-        let client = client.to_string();
+        let client_id = live.token.client_id().to_string();
         let world = self.context.world.load();
         let answer = ActiveAnswer {
             active: true,
             scope: &live.scope,
-            client_id: &client,
+            client_id: &client_id,
             token_type: "Bearer",
             exp: live.token.expires_at().as_secs(),
             iat: live.token.issued_at().as_secs(),
-            sub: &client,
+            sub: &client_id,
             aud: &world.expectations().audience,
             iss: &world.expectations().issuer,
             jti: live.token.jti().to_string(),

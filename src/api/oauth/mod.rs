@@ -17,6 +17,7 @@ mod revoke;
 mod tests;
 mod token;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -48,6 +49,8 @@ pub struct OauthPaths {
     pub token: Vec<String>,
     /// The path of the legacy checker, if it is on.
     pub info: Option<String>,
+    /// The path of the issuer, such as `/auth`, without a slash at its end; mostly empty.
+    pub issuer: String,
 }
 
 /// Why a request to the token endpoint was refused, in the extensions of the
@@ -55,7 +58,18 @@ pub struct OauthPaths {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusalReason(pub &'static str);
 
-/// Who was given a token, in the extensions of the answer: for the access log too.
+/// From where a request comes, in its extensions: the client's own address, not that of
+/// a proxy that is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller(pub IpAddr);
+
+/// Whoever is told this has failed to sign in too often, in the extensions of the answer:
+/// it is no loss to anybody else if it comes late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoHurry;
+
+/// Who was given a token, or failed to get one with an id that there is, in the
+/// extensions of the answer: for the access log too. Only a success proves that it was they.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenClient {
     /// The credential.
@@ -114,15 +128,25 @@ impl Desk {
     async fn answer(&self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         let id = parts.headers.remove("x-request-id");
-        let answer = self.route(&parts, body).await;
+        let mut client = None;
+        let answer = self.route(&parts, body, &mut client).await;
         let mut response = answer.unwrap_or_else(|refusal| refusal.respond(id.as_ref()));
+        if let Some(client) = client {
+            response.extensions_mut().insert(client);
+        }
         if let Some(id) = id {
             response.headers_mut().insert("x-request-id", id);
         }
         response
     }
 
-    async fn route(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+    /// `client` is told who asks, as far as that is known.
+    async fn route(
+        &self,
+        parts: &Parts,
+        body: Body,
+        client: &mut Option<TokenClient>,
+    ) -> Result<Response, Refusal> {
         let Some(Found { endpoint, account }) = self.table.find(parts.uri.path()) else {
             return Err(Refusal::NOT_FOUND);
         };
@@ -130,10 +154,10 @@ impl Desk {
         let reads = *method == Method::GET || *method == Method::HEAD;
         let posts = *method == Method::POST;
         match endpoint {
-            Endpoint::Token if posts => self.token(parts, body, account).await,
+            Endpoint::Token if posts => self.token(parts, body, account, client).await,
             Endpoint::TokenInfo if reads => self.info(parts, account),
-            Endpoint::Introspect if posts => self.introspect(parts, body).await,
-            Endpoint::Revoke if posts => self.revoke(parts, body).await,
+            Endpoint::Introspect if posts => self.introspect(parts, body, client).await,
+            Endpoint::Revoke if posts => self.revoke(parts, body, client).await,
             Endpoint::Jwks if reads => self.jwks(),
             Endpoint::Server if reads => self.server_metadata(),
             Endpoint::Resource if reads => self.resource_metadata(),

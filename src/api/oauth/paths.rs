@@ -11,13 +11,19 @@ pub(super) const INTROSPECT: &str = "/oauth2/introspect";
 pub(super) const REVOKE: &str = "/oauth2/revoke";
 pub(super) const JWKS: &str = "/.well-known/jwks.json";
 const SERVER: &str = "/.well-known/oauth-authorization-server";
-/// Where the gateway describes itself as a protected resource, for clients that
-/// were refused (RFC 9728 section 5.1).
-pub fn resource_metadata(issuer: &str) -> String {
-    format!("{}{RESOURCE}", issuer.trim_end_matches('/'))
-}
-
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+
+/// Where the gateway describes itself as a protected resource, for clients that
+/// were refused (RFC 9728 section 5.1). An issuer's path stands behind the well-known
+/// part (section 3.1), not before it.
+pub fn resource_metadata(issuer: &str, paths: &OauthPaths) -> String {
+    let base = issuer.trim_end_matches('/');
+    let (origin, path) = match base.strip_suffix(&paths.issuer) {
+        Some(origin) => (origin, paths.issuer.as_str()),
+        None => (base, ""),
+    };
+    format!("{origin}{RESOURCE}{path}")
+}
 
 /// One of our endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,10 @@ impl PathTable {
         ] {
             table.literals.insert(path.to_owned(), endpoint);
         }
+        // Also where clients look that go by the issuer (RFC 8414 and 9728, section 3.1).
+        for (path, endpoint) in [(SERVER, Endpoint::Server), (RESOURCE, Endpoint::Resource)] {
+            table.literals.insert(format!("{path}{}", paths.issuer), endpoint);
+        }
         table
     }
 
@@ -158,6 +168,7 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
             info: Some("/token".into()),
+            issuer: "/auth/a".into(),
         };
         let table = PathTable::new(&paths);
         let name = super::super::endpoints(&paths);
@@ -173,6 +184,8 @@ mod tests {
             ("/.well-known/jwks.json", "oauth.jwks", None),
             ("/.well-known/oauth-authorization-server", "oauth.metadata", None),
             ("/.well-known/oauth-protected-resource", "oauth.metadata", None),
+            ("/.well-known/oauth-protected-resource/auth/a", "oauth.metadata", None),
+            ("/.well-known/oauth-authorization-server/auth/a", "oauth.metadata", None),
         ] {
             let found = table.find(path).unwrap();
             assert_eq!((found.endpoint.name(), found.account), (endpoint, account), "{path}");
@@ -197,9 +210,25 @@ mod tests {
             "/acme/x/token",
             "/acme/oauth2/token",
             "/.well-known/jwks.json/",
+            "/.well-known/jwks.json/auth/a",
+            "/.well-known/oauth-protected-resource/auth",
+            "/.well-known/oauth-protected-resource/auth/a/",
         ] {
             assert!(table.find(path).is_none(), "{path}");
             assert_eq!(name(path), None);
+        }
+    }
+
+    #[test]
+    fn the_issuers_path_stands_behind_the_well_known_part() {
+        for (issuer, path, expected) in [
+            ("http://h:1", "", "http://h:1/.well-known/oauth-protected-resource"),
+            ("http://h:1/", "", "http://h:1/.well-known/oauth-protected-resource"),
+            ("http://h/auth", "/auth", "http://h/.well-known/oauth-protected-resource/auth"),
+            ("http://h/auth/b/", "/auth/b", "http://h/.well-known/oauth-protected-resource/auth/b"),
+        ] {
+            let paths = OauthPaths { issuer: path.into(), ..OauthPaths::default() };
+            assert_eq!(resource_metadata(issuer, &paths), expected);
         }
     }
 
@@ -208,6 +237,7 @@ mod tests {
         let paths = OauthPaths {
             token: vec!["/{account}/{account}".into(), "/a/{account}".into()],
             info: None,
+            issuer: String::new(),
         };
         let table = PathTable::new(&paths);
         assert_eq!(table.find("/x/x").unwrap().account, Some("x"));

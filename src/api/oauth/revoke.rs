@@ -10,9 +10,9 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 
 use super::error::Refusal;
-use super::{Desk, body, client, read};
+use super::{Desk, TokenClient};
 use crate::domain::Rate;
-use crate::service::{Actor, RevokeError, TokenRef, authenticate, revoke_token};
+use crate::service::{Actor, RevokeError, TokenRef, revoke_token};
 use crate::token::{UnverifiedToken, verify};
 
 /// What a client may revoke: each is kept for good, in the audit trail.
@@ -28,11 +28,13 @@ impl Desk {
     /// `POST` to the revocation endpoint. What is no token that anybody would
     /// believe is answered like one that was revoked: the client's aim is
     /// reached (section 2.2). The hint is only a hint: there is one kind.
-    pub(super) async fn revoke(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
-        let params = body::params(&parts.headers, read(body).await?).await?;
-        let who = client::presented(&parts.headers, &params)?;
-        let (caller, _) = authenticate(&self.context, &who.client_id, who.secret.expose(), None)
-            .map_err(|bad| Refusal::invalid_client(bad, true))?;
+    pub(super) async fn revoke(
+        &self,
+        parts: &Parts,
+        body: Body,
+        client: &mut Option<TokenClient>,
+    ) -> Result<Response, Refusal> {
+        let (caller, params) = self.asked(parts, body, client).await?;
         let missing = Refusal::invalid_request("The parameter token is missing.");
         let text = params.token().ok_or(missing)?;
         let found = UnverifiedToken::parse(text).and_then(|token| {

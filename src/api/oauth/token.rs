@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::error::Refusal;
-use super::{Desk, TokenClient, body, client, json, read};
+use super::{Desk, TokenClient, body, json, read};
 use crate::metrics::Metrics;
-use crate::service::{BadClient, BadClientReason, Lifetime, MintRefusal, authenticate, mint_token};
+use crate::service::{BadClientReason, Lifetime, MintRefusal, mint_token};
 
 /// A client whose tokens were cut off in this very second waits for the next one, and is
 /// not sent away.
@@ -36,8 +36,9 @@ impl Desk {
         parts: &Parts,
         body: Body,
         account: Option<&str>,
+        client: &mut Option<TokenClient>,
     ) -> Result<Response, Refusal> {
-        let answer = self.mint(parts, body, account).await;
+        let answer = self.mint(parts, body, account, client).await;
         self.outcomes.count(answer.as_ref().err());
         answer
     }
@@ -47,8 +48,10 @@ impl Desk {
         parts: &Parts,
         body: Body,
         account: Option<&str>,
+        client: &mut Option<TokenClient>,
     ) -> Result<Response, Refusal> {
         let mut params = body::params(&parts.headers, read(body).await?).await?;
+        let who = self.presented(parts, &params, client);
         params.put_token_query(parts.uri.query())?;
         match params.grant_type() {
             Some("client_credentials") => {}
@@ -58,12 +61,8 @@ impl Desk {
         let lifetime = Lifetime::parse(params.expires_in()).map_err(|_| {
             Refusal::invalid_request("expires_in must be a whole number of seconds, 0 or more.")
         })?;
-        let who = client::presented(&parts.headers, &params)?;
-        let refuse = |bad: BadClient| Refusal::invalid_client(bad, who.basic);
-        let known = || {
-            let secret = who.secret.expose();
-            authenticate(&self.context, &who.client_id, secret, account).map_err(refuse)
-        };
+        let who = who?;
+        let known = || self.prove(parts, &who, account, who.basic);
         let (mut credential, mut generation) = known()?;
         // After the secret was right: nobody can use up another's rate.
         if let Some(rate) = self.context.minting.load().token_rate {
@@ -83,7 +82,9 @@ impl Desk {
         }
         let minted = minted.map_err(|refusal| match refusal {
             MintRefusal::InvalidScope(why) => Refusal::invalid_scope(why),
-            MintRefusal::Ended => refuse(BadClient { reason: BadClientReason::Expired }),
+            MintRefusal::Ended => {
+                Refusal::invalid_client(BadClientReason::Expired.as_str(), who.basic)
+            }
             MintRefusal::NotYet(wait) => Refusal::not_yet(wait),
             MintRefusal::Failed(why) => Refusal::failed(why),
         })?;
@@ -95,8 +96,6 @@ impl Desk {
         };
         let mut response = json(&answer, "no-store")?;
         response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-        let (client_id, account) = (credential.client_id, credential.account.clone());
-        response.extensions_mut().insert(TokenClient { client_id, account });
         Ok(response)
     }
 }

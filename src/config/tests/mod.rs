@@ -1,8 +1,10 @@
 //! What the check makes of whole files.
 
+mod issuer;
 mod pem;
 mod secrets;
 mod shipped;
+mod signing;
 mod table;
 mod tls;
 
@@ -68,7 +70,7 @@ fn a_small_file_has_defaults() {
     assert_eq!(config.store.path, PathBuf::from("var/portcullis"));
     assert_eq!(config.store.key_file, PathBuf::from("var/portcullis.key"));
     assert_eq!(config.oauth.audience, "campaign-api");
-    assert_eq!(config.oauth.algorithm, SigningAlgorithm::EdDsa);
+    assert_eq!(config.oauth.algorithm, crate::token::Algorithm::EdDsa);
     assert_eq!(config.oauth.token_ttl, Duration::from_secs(43_200));
     assert_eq!(config.oauth.max_token_ttl, Duration::from_secs(86_400));
     assert_eq!(config.oauth.clock_skew, Duration::from_secs(30));
@@ -85,6 +87,94 @@ fn a_small_file_has_defaults() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.read_timeout, Duration::from_secs(60));
     assert_eq!(good("max_token_ttl = \"1h\"").oauth.token_ttl, Duration::from_secs(3600));
+}
+
+#[test]
+fn a_store_that_depends_on_the_folder_is_told() {
+    let told = |file: &str, store: &str| {
+        let text = format!("{HEAD}[store]\n{store}");
+        let config = check::check(&text, Path::new(""), Path::new(file), &|_| None).unwrap();
+        let of_store = config.warnings.into_iter().filter(|it| it.key.starts_with("store"));
+        of_store.map(|it| (it.key, it.line)).collect::<Vec<_>>()
+    };
+    let absolute = "path = \"/srv/store\"\n";
+    for (file, store, expected) in [
+        ("/etc/p.toml", "path = \"var/store\"", vec![("store.path", Some(7))]),
+        ("/etc/p.toml", "", vec![("store.path", Some(6))]),
+        ("/etc/p.toml", absolute, vec![]),
+        (
+            "/etc/p.toml",
+            "path = \"/srv/store\"\nkey_file = \"seal.key\"",
+            vec![("store.key_file", Some(8))],
+        ),
+        ("/etc/p.toml", "engine = \"memory\"", vec![]),
+        ("p.toml", "path = \"var/store\"", vec![]),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|(k, l)| (k.to_owned(), l)).collect();
+        assert_eq!(told(file, store), expected, "{file} {store}");
+    }
+}
+
+#[test]
+fn what_was_likely_not_meant_is_told() {
+    let route = |path: &str, method: &str| {
+        let text = format!(
+            "[[route]]\nname = \"r\"\nupstream = \"u\"\npath = \"{path}\"\n\
+             allow = {{ {method} = \"@public\" }}"
+        );
+        warned(&good(&text))
+    };
+    for (path, method, expected) in [
+        (
+            "/a/:id",
+            "GET",
+            "c:9: route \"r\".path: has \":id\", which only itself matches; did you mean \"{id}\"?\n",
+        ),
+        (
+            "/a/*",
+            "GET",
+            "c:9: route \"r\".path: has \"*\", which only itself matches; did you mean \"{*rest}\"?\n",
+        ),
+        (
+            "/a/*all",
+            "GET",
+            "c:9: route \"r\".path: has \"*all\", which only itself matches; did you mean \"{*all}\"?\n",
+        ),
+        (
+            "/a",
+            "GETT",
+            "c:10: route \"r\".allow.GETT: is no method that is registered; did you mean \"GET\"?\n",
+        ),
+        (
+            "/a",
+            "PATH",
+            "c:10: route \"r\".allow.PATH: is no method that is registered; did you mean \"PATCH\"?\n",
+        ),
+        ("/a:b/x*/:", "DELETE", ""),
+        ("/a", "PURGE", ""),
+        ("/a", "PROPFIND", ""),
+        ("/a", "COPY", ""),
+        ("/a", "REPORT", ""),
+        ("/a", "LOCK", ""),
+    ] {
+        assert_eq!(route(path, method), expected, "{path} {method}");
+    }
+}
+
+/// Lines are counted once, not once for each fault.
+#[test]
+fn every_fault_of_a_large_file_has_its_line() {
+    let route =
+        "[[route]]\nname = \"r\"\nupstream = \"elsewhere\"\npath = \"no\"\nallow = { GET = 1 }\n";
+    let text = format!("{HEAD}{}", route.repeat(300));
+    let found = faults(&text);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(found.len() >= 900, "{}", found.len());
+    for fault in &found {
+        let key = fault.key.rsplit('.').next().unwrap();
+        let line = lines[fault.line.unwrap() - 1];
+        assert!(line.contains(key) || key == "GET", "{fault:?} {line}");
+    }
 }
 
 #[test]

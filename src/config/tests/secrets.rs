@@ -44,7 +44,8 @@ fn no_fault_shows_a_secret() {
 fn secrets_come_from_variables_and_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("legacy.key"), "Bearer x\r\n").unwrap();
-    fs::write(folder.path().join("key.pem"), "-----BEGIN PRIVATE KEY-----\nAA\n").unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+    fs::write(folder.path().join("key.pem"), &key).unwrap();
     let text = "signing_key_file = \"key.pem\"\n\
                 [[upstream]]\nname = \"v\"\naddresses = [\"h:1\"]\nauthorization = { set_file = \"legacy.key\" }\n\
                 [[upstream]]\nname = \"w\"\naddresses = [\"h:1\"]\nauthorization = { set = \"Basic ${S}\" }\n\
@@ -57,7 +58,7 @@ fn secrets_come_from_variables_and_files() {
         UpstreamAuthorization::Strip | UpstreamAuthorization::Forward => panic!("{index}"),
     };
     assert_eq!((set(1), set(2)), ("Bearer x".into(), format!("Basic {SECRET}")));
-    assert!(config.oauth.signing_key.as_ref().unwrap().expose().ends_with("AA"));
+    assert_eq!(config.oauth.signing_key.as_ref().unwrap().expose(), key.trim_end());
     let shown = format!("{config:?}");
     assert!(!shown.contains(SECRET) && !shown.contains("Bearer x") && !shown.contains("BEGIN"));
     let warned = warned(&config);

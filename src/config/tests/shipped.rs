@@ -7,7 +7,7 @@ use super::{ASKED, warned};
 use crate::config::{load, parse};
 
 fn shipped() -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let folder = Path::new("config");
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -34,9 +34,13 @@ fn folder_with_files(text: &str) -> tempfile::TempDir {
     let names = vec!["localhost".to_owned()];
     let made = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
     let pem = key.serialize_pem() + &made.pem();
+    let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     for name in text.split('"') {
         if name.ends_with(".pem") || (name.ends_with(".key") && !name.contains('/')) {
             fs::write(folder.path().join(name), &pem).unwrap();
+        }
+        if name == "key.pem" {
+            fs::write(folder.path().join(name), signing.serialize_pem()).unwrap();
         }
         if name.ends_with(".authorization") || name == "legacy.key" {
             fs::write(folder.path().join(name), "Bearer x\n").unwrap();

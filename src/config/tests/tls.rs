@@ -114,6 +114,14 @@ fn a_name_twice_and_dates_are_warned_of() {
     let config = folder.check(&twice, "client_ca = \"old.pem\"").unwrap();
     assert!(warned(&config).contains("two certificates for \"a.test\""), "{}", warned(&config));
     assert!(config.server.tls.as_ref().unwrap().clients.as_ref().is_some_and(|c| !c.required));
+    folder.issue("nameless", &[], &key);
+    let nameless = folder.check(&pair("nameless", "nameless"), "").unwrap();
+    let told = warned(&nameless);
+    assert!(
+        told.contains("c:7: server.tls.certificates: has a certificate that names no"),
+        "{told}"
+    );
+    assert!(!warned(&config).contains("names no host"));
     let at = |text| config.out_of_date(UnixTime::parse_rfc3339(text).unwrap());
     assert_eq!(at("2020-06-01T00:00:00Z"), []);
     for (time, word) in [

@@ -5,6 +5,7 @@ mod bodies;
 mod clients;
 mod discovery;
 mod inspect;
+mod loops;
 mod properties;
 mod revoke;
 mod tokens;
@@ -97,6 +98,7 @@ fn paths() -> OauthPaths {
             .map(str::to_owned)
             .to_vec(),
         info: Some("/token".into()),
+        issuer: String::new(),
     }
 }
 
@@ -199,17 +201,7 @@ impl Gateway {
     }
 
     fn send(&self, request: http::Request<impl Into<Body>>) -> Answer {
-        let response = block_on(self.router.clone().oneshot(request.map(Into::into))).unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = block_on(body.collect()).unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-            reason: parts.extensions.get().copied(),
-        }
+        Answer::of(block_on(self.router.clone().oneshot(request.map(Into::into))).unwrap())
     }
 
     fn post(&self, path: &str, content_type: &str, body: &str) -> Answer {
@@ -264,6 +256,19 @@ fn basic(text: &str) -> String {
 }
 
 impl Answer {
+    fn of(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = block_on(body.collect()).unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+            reason: parts.extensions.get().copied(),
+        }
+    }
+
     #[track_caller]
     fn assert(&self, status: u16, error: &str) -> &Self {
         assert_eq!((self.status.as_u16(), self.body["error"].as_str()), (status, Some(error)));
