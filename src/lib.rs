@@ -132,7 +132,8 @@
 //! 9. Not ready until the set is complete. The order in `app::start`; a damaged store
 //!    is refused: `a_damaged_store_is_refused_with_the_way_out`.
 //! 10. Secrets and tokens have no `Serialize` and a redacted `Debug`.
-//!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them.
+//!     `state_folder_log_and_metrics_hold_no_secret_in_clear` greps for them. What a client
+//!     sends is written down by way of `domain::masked`.
 //! 11. Client-sent copies of our headers never go up.
 //!     `identity_comes_from_us_alone`, `our_names_in_any_spelling_are_taken_away`; behind a
 //!     body neither: `what_would_change_what_was_judged_does_not_go_up`.

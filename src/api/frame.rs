@@ -3,35 +3,21 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 
 use super::error::ApiError;
+use crate::domain::{RequestIds, sane_request_id};
 
 /// The longest body that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Gives out request ids.
-struct RequestIds {
-    start: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    /// A new one: 32 hexadecimal digits.
-    fn next(&self) -> String {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{:016x}{count:016x}", self.start)
-    }
-}
 
 /// Adds what is answered where nothing is served.
 pub(super) fn with_fallbacks(router: Router) -> Router {
@@ -45,12 +31,13 @@ pub(super) fn with_fallbacks(router: Router) -> Router {
 
 /// Puts the frame round a finished router. Request ids begin with `start`.
 pub(super) fn framed(router: Router, start: u64) -> Router {
-    let ids = Arc::new(RequestIds { start, count: AtomicU64::new(0) });
+    let ids = Arc::new(RequestIds::new(start));
     router.layer(DefaultBodyLimit::max(MAX_BODY)).layer(from_fn_with_state(ids, frame))
 }
 
 async fn frame(State(ids): State<Arc<RequestIds>>, request: Request, next: Next) -> Response {
-    let id = client_id(request.headers()).unwrap_or_else(|| ids.next());
+    let theirs = request.headers().get_all(REQUEST_ID).iter().map(HeaderValue::as_bytes);
+    let id = sane_request_id(theirs).map_or_else(|| ids.next(), Arc::from);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response =
         answered.unwrap_or_else(|_| ApiError::internal("a handler panicked").into_response());
@@ -68,13 +55,4 @@ async fn frame(State(ids): State<Arc<RequestIds>>, request: Request, next: Next)
         headers.insert(REQUEST_ID, id);
     }
     response
-}
-
-/// The caller's own request id, if it is a sane one.
-fn client_id(headers: &HeaderMap) -> Option<String> {
-    let mut ids = headers.get_all(REQUEST_ID).iter();
-    let id = ids.next()?.to_str().ok()?;
-    let sane = (1..=128).contains(&id.len())
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-    (sane && ids.next().is_none()).then(|| id.to_owned())
 }

@@ -11,7 +11,10 @@ mod difference;
 mod entropy;
 mod grant;
 mod id;
+mod limit;
+mod mask;
 mod rate;
+mod request_id;
 mod role;
 mod scope;
 mod secret;
@@ -28,7 +31,10 @@ pub use id::{
     AccountId, AdminName, ClientId, EnvironmentId, Generation, Jti, Kid, NameError, RoleId,
     RouteName, UpstreamName,
 };
+pub use limit::Limit;
+pub(crate) use mask::masked;
 pub use rate::Rate;
+pub(crate) use request_id::{RequestIds, hex, sane_request_id};
 pub use role::{Role, RoleSet};
 pub use scope::{Scope, ScopeSet};
 pub use secret::{AdminKey, ClientSecret, SecretHash, SecretHasher, SecretText};

@@ -43,6 +43,8 @@ pub(crate) async fn refuse(session: &mut Session, reply: &Reply) -> pingora::Res
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
@@ -56,7 +58,7 @@ pub(crate) fn head(reply: &Reply, media: Option<HeaderValue>) -> pingora::Result
             header.insert_header(name, value)?;
         }
     }
-    let kept = [REQUEST_ID, WWW_AUTHENTICATE, RETRY_AFTER];
+    let kept = [REQUEST_ID, WWW_AUTHENTICATE, RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY];
     for (name, value) in reply.fields.iter().filter(|(name, _)| kept.contains(name)) {
         header.append_header(name.clone(), value.clone())?;
     }
@@ -99,7 +101,10 @@ fn message(reply: &Reply) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::Limit;
     use crate::policy::{Denial, Reason};
 
     #[test]
@@ -147,6 +152,13 @@ mod tests {
         assert_eq!(field("grpc-status"), Some("16"));
         assert_eq!(field("x-request-id"), Some("r-1"));
         assert!(field("www-authenticate").is_some() && field("content-length").is_none());
+        let mut limited = Denial::new(Reason::RateLimited);
+        limited.over = Some(Limit::Rate("3/m".parse().unwrap(), Duration::from_secs(17)));
+        let made = head(&Reply::denied(&limited, "r", ""), None).unwrap();
+        let field = |name: &str| made.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(field("retry-after"), Some("17"));
+        assert_eq!(field("ratelimit-policy"), Some("\"rate\";q=3;w=60"));
+        assert_eq!(field("ratelimit"), Some("\"rate\";r=0;t=17"));
         let reply = Reply::error(500, "e", "100 % \u{e9}\n", "r");
         assert_eq!(message(&reply), "100 %25 %C3%A9%0A");
         assert_eq!(trailers(&reply).get(MESSAGE).unwrap(), "100 %25 %C3%A9%0A");

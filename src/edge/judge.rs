@@ -15,7 +15,7 @@ use super::body::{Held, MAX_HELD, Media, read_keys};
 use super::headers::override_field;
 use super::proxy::Gateway;
 use super::stage::{Passage, RequestContext, Stage, Ticket};
-use crate::domain::UnixTime;
+use crate::domain::{Limit, UnixTime};
 use crate::policy::{
     Body, Decision, Denial, Ground, OwnedTarget, PathFault, Permit, Reason, RequestFacts, Snapshot,
     Target, decide,
@@ -133,9 +133,9 @@ impl Gateway {
                         Refusal::Expired => Reason::Expired,
                     }));
                 }
-                Err(Unregistered::Limited(retry_after)) => {
+                Err(Unregistered::Over(limit)) => {
                     let denial = denied(Reason::RateLimited);
-                    return Admission::Denied(Denial { retry_after, ..denial });
+                    return Admission::Denied(Denial { over: Some(limit), ..denial });
                 }
             },
             // Every connection gives its requests a ticket; without one nothing
@@ -188,12 +188,12 @@ impl Gateway {
             return Err(Unregistered::Changed);
         }
         let under_way = || memory.streams.count_of(token.client_id());
-        if principal.concurrency().is_some_and(|most| under_way() > most as usize) {
-            return Err(Unregistered::Limited(None));
+        if let Some(most) = principal.concurrency().filter(|most| under_way() > *most as usize) {
+            return Err(Unregistered::Over(Limit::Concurrency(most)));
         }
         if let Some(rate) = principal.rate() {
             let taken = memory.request_rates.take(token.client_id(), rate, now);
-            taken.map_err(|wait| Unregistered::Limited(Some(wait)))?;
+            taken.map_err(|wait| Unregistered::Over(Limit::Rate(rate, wait)))?;
         }
         memory.activity.passed(ground, now);
         for (role, until) in ground.armed() {
@@ -216,7 +216,7 @@ enum Admission {
 enum Unregistered {
     Changed,
     Dead(Refusal),
-    Limited(Option<Duration>),
+    Over(Limit),
 }
 
 /// What a request depends on ends when the first of these does: its token (a

@@ -29,7 +29,7 @@ use super::retry::Way;
 use super::settings::EdgeSettings;
 use super::stage::{Reporter, RequestContext, Stage, Ticket};
 use super::tls;
-use super::trace::{RequestIds, client_request_id};
+use super::trace::client_request_id;
 use super::trailers::Trailers;
 use super::tunnel::{asks_for_tunnel, grants_tunnel};
 use crate::policy::{Denial, Target};
@@ -41,7 +41,7 @@ pub(crate) struct Gateway {
     pub(crate) context: Arc<Context>,
     pub(crate) settings: Arc<ArcSwap<EdgeSettings>>,
     pub(crate) reporter: Arc<Reporter>,
-    pub(crate) ids: Arc<RequestIds>,
+    pub(crate) ids: Arc<crate::domain::RequestIds>,
     pub(crate) lag: Arc<Lag>,
     /// To upstreams, where the exchange may have trailers.
     pub(crate) transport: Arc<TransportConnector>,

@@ -11,6 +11,7 @@ use pingora::{ErrorType, OrErr};
 
 use super::failure::Failure;
 use crate::api::oauth::TokenClient;
+use crate::domain::Limit;
 use crate::policy::{Denial, Reason};
 
 /// An answer of our own.
@@ -41,9 +42,11 @@ impl Reply {
         if reason == Reason::MethodNotAllowed {
             reply.add(ALLOW, &denial.allowed_methods.join(", "));
         }
-        if matches!(reason, Reason::RateLimited | Reason::RevocationStale | Reason::Overloaded) {
-            let wait = denial.retry_after.unwrap_or_default();
-            reply.add(RETRY_AFTER, &wait.as_millis().div_ceil(1000).max(1).to_string());
+        if matches!(reason, Reason::RevocationStale | Reason::Overloaded) {
+            reply.add(RETRY_AFTER, "1");
+        }
+        for (name, value) in denial.over.into_iter().flat_map(Limit::fields) {
+            reply.add(HeaderName::from_static(name), &value);
         }
         reply
     }

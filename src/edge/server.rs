@@ -22,7 +22,7 @@ use super::proxy::Gateway;
 use super::seat::Seats;
 use super::settings::EdgeSettings;
 use super::stage::Reporter;
-use super::trace::RequestIds;
+use crate::domain::RequestIds;
 use crate::metrics::{AccessLog, Meters, Metrics};
 use crate::service::Context;
 

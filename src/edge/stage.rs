@@ -1,5 +1,6 @@
 //! What is known of one request while it is under way; its end is its report.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -20,10 +21,9 @@ use super::noted::Noted;
 use super::patience::{Patience, Turn};
 use super::peers::{Address, RequestEnd, Upstream};
 use super::reject::Reply;
-use super::trace::without_secrets;
 use super::trailers::Trailing;
 use crate::api::oauth::TokenClient;
-use crate::domain::UnixTime;
+use crate::domain::{UnixTime, masked};
 use crate::metrics::{AccessLog, AccessRecord, Meters, Metrics, NO_ROUTE};
 use crate::policy::{Denial, OwnedTarget, Permit, Principal};
 use crate::revocation::{CutSlot, StreamGuard};
@@ -218,10 +218,10 @@ impl RequestContext {
         }
     }
 
-    /// The path, without the query.
-    pub(crate) fn path(&self) -> &str {
+    /// The path as it may be written down: without the query, and without secrets.
+    fn path_to_tell(&self) -> Cow<'_, str> {
         let read = self.target.as_ref().map(|target| target.get().path().as_str());
-        read.unwrap_or(&self.odd_path)
+        masked(read.unwrap_or(&self.odd_path))
     }
 
     /// Tells the operator why the way up failed. Kind and side only: the error's own text
@@ -233,7 +233,7 @@ impl RequestContext {
             _ => ("", ""),
         };
         tracing::warn!(
-            request_id = %self.request_id, path = %self.path(), upstream, kind, side, cause, "{}",
+            request_id = %self.request_id, path = %self.path_to_tell(), upstream, kind, side, cause, "{}",
             self.failure
         );
     }
@@ -319,8 +319,8 @@ impl RequestContext {
             ts: self.began_at,
             request_id: &self.request_id,
             route,
-            method,
-            path: &without_secrets(self.path()),
+            method: &masked(method),
+            path: &self.path_to_tell(),
             status,
             decision,
             reason,

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::access::Access;
 use super::reason::Reason;
 use super::route::Route;
 use super::snapshot::Principal;
-use crate::domain::{RoleId, RouteName, Scope, UnixTime, UpstreamName};
+use crate::domain::{Limit, RoleId, RouteName, Scope, UnixTime, UpstreamName};
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -110,8 +109,8 @@ pub struct Denial {
     pub needed: Vec<Scope>,
     /// The methods that are listed, for `Allow` (RFC 9110 section 10.2.1).
     pub allowed_methods: Vec<String>,
-    /// How long to wait, where waiting helps (RFC 9110 section 10.2.3).
-    pub retry_after: Option<Duration>,
+    /// The limit of the credential that was gone over, if that is why.
+    pub over: Option<Limit>,
     /// What exactly was wrong with a malformed request. Safe to show.
     pub detail: Option<String>,
 }
@@ -125,7 +124,7 @@ impl Denial {
             principal: None,
             needed: Vec::new(),
             allowed_methods: Vec::new(),
-            retry_after: None,
+            over: None,
             detail: None,
         }
     }

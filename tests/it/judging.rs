@@ -263,15 +263,21 @@ async fn a_credential_over_its_limits_is_429_and_others_are_free() {
         ))
         .await;
     h.upstream.wait_for(1).await;
-    assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 429, "one at a time");
+    let request =
+        format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let answer = once(h.data(), &request).await.unwrap();
+    assert_eq!((answer.status, answer.field("retry-after")), (429, Some("1")), "one at a time");
+    let policy = "\"concurrency\";q=1;qu=\"concurrent-requests\"";
+    assert_eq!(answer.field("ratelimit-policy"), Some(policy));
+    assert_eq!(answer.field("ratelimit"), Some("\"concurrency\";r=0"));
     h.upstream.release();
     assert_eq!(waiting.answer().await.unwrap().status, 200);
     assert_eq!(h.ask("GET", "/any/acme/x", Some(&token)).await.0, 200);
-    let request =
-        format!("GET /any/acme/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
     let answer = once(h.data(), request).await.unwrap();
     assert_eq!((answer.status, answer.json()["error"].as_str()), (429, Some("rate_limited")));
     assert_eq!(answer.field("retry-after"), Some("30"));
+    assert_eq!(answer.field("ratelimit-policy"), Some("\"rate\";q=2;w=60"));
+    assert_eq!(answer.field("ratelimit"), Some("\"rate\";r=0;t=30"));
     h.logged(|line| {
         line["reason"] == "rate_limited" && line["client_id"] == json!(minted.client_id)
     })

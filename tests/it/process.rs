@@ -395,30 +395,41 @@ async fn a_second_sigterm_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn diagnostics_hold_no_query() {
+async fn diagnostics_hold_no_query_and_no_secret() {
     let upstream = Upstream::start().await;
     let process = Process::start(upstream.address).await;
     let made = process
         .admin("/v1/credentials", json!({"name": "n", "account": "acme", "roles": ["reader"]}))
         .await;
     let token = process.trade(&made).await.1["access_token"].as_str().unwrap().to_owned();
-    for path in ["/dead/acme/x", "/any/acme/slam", "/any/acme/break"] {
+    let secret = made["client_secret"].as_str().unwrap();
+    for path in [
+        &format!("/dead/acme/{secret}"),
+        &format!("/dead/acme/x;t={token}"),
+        &format!("/dead/acme/Bearer%20{token}"),
+        "/dead/acme/x",
+        "/any/acme/slam",
+        "/any/acme/break",
+    ] {
         let url = format!(
             "http://{}{path}?access_token=verysecret&client_secret=verysecret",
             process.data
         );
-        let answer = process.http.get(url).bearer_auth(&token).send().await;
+        let asked = process.http.get(url).bearer_auth(&token).header("X-Request-Id", secret);
+        let answer = asked.send().await;
         assert!(answer.is_err() || answer.unwrap().status().as_u16() >= 200);
     }
     // The lines are written by a thread of their own.
     let told = async {
-        while !process.stderr().contains("bad_gateway") {
+        while process.stderr().matches("bad_gateway").count() < 6 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), told).await.expect("the failure is told");
+    let all_told = tokio::time::timeout(Duration::from_secs(30), told).await;
     let said = process.stderr();
+    all_told.unwrap_or_else(|_| panic!("the failures are told: {said}"));
     assert!(!said.contains("verysecret") && !said.contains(&token), "{said}");
+    assert!(!said.contains(secret) && said.contains("path=/dead/acme/***"), "{said}");
 }
 
 /// The command finds the folder held, and goes through the admin port while others

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::harness::Harness;
+use crate::raw::once;
 
 /// Every byte of every file below a folder.
 fn contents(folder: &Path, all: &mut Vec<(String, Vec<u8>)>) {
@@ -22,6 +23,46 @@ fn has(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
+/// In each place of a request that the log tells of.
+async fn send_where_it_does_not_belong(h: &Harness, token: &str, secret: &str) {
+    let authorization = format!("Authorization: Bearer {token}");
+    for shape in [
+        "/any/acme/{}",
+        "/any/acme/{}/x",
+        "/any/acme/x;t={}",
+        "/any/acme/access_token={}",
+        "/any/acme/&access_token={}",
+        "/any/acme/Bearer%20{}",
+        "/any/acme/id:{}",
+        "/any/acme/;client_secret={}",
+        "/any/acme/%7B{}",
+        "/any/acme/a%2f{}",
+        "/any/acme/%2561{}",
+        "/dead/acme/{}",
+        "/nowhere/{}",
+        "http://u:{}@h/",
+        "{}:443",
+    ] {
+        let target = shape.replace("{}", secret);
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{authorization}\r\n\r\n");
+        once(h.data(), &head).await.expect("an answer");
+        let hidden = target.replace("pcs1", "%70cs1").replace("eyJ", "e%79J");
+        let head = format!("GET {hidden} HTTP/1.1\r\nHost: h\r\n{authorization}\r\n\r\n");
+        once(h.data(), &head).await.expect("an answer");
+    }
+    let head = format!("{secret} /any/acme/x HTTP/1.1\r\nHost: h\r\n{authorization}\r\n\r\n");
+    once(h.data(), &head).await.expect("an answer");
+    for path in ["/any/acme/x", "/dead/acme/x"] {
+        for id in [secret.to_owned(), format!("id:{secret}")] {
+            let head = format!(
+                "GET {path} HTTP/1.1\r\nHost: h\r\n{authorization}\r\nX-Request-Id: {id}\r\n\r\n"
+            );
+            let answer = once(h.data(), &head).await.expect("an answer");
+            assert!(answer.field("x-request-id").is_none_or(|said| !said.contains(secret)));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn state_folder_log_and_metrics_hold_no_secret_in_clear() {
     let mut h = Harness::builder().engine("sled").start().await;
@@ -36,6 +77,9 @@ async fn state_folder_log_and_metrics_hold_no_secret_in_clear() {
     .await;
     h.ask("GET", &format!("/token?access_token={token}"), None).await;
     h.ask("GET", "/any/acme/x", Some(&kept.client_secret)).await;
+    for secret in [&token, &kept.client_secret] {
+        send_where_it_does_not_belong(&h, &token, secret).await;
+    }
     h.admin("POST", "/v1/revocations", json!({"token": dead_token})).await;
     h.admin("POST", &format!("/v1/credentials/{}/revoke", dead.client_id), json!({"reason": "r"}))
         .await;
@@ -71,6 +115,7 @@ async fn state_folder_log_and_metrics_hold_no_secret_in_clear() {
         ("an administrator's key", second_key),
         ("a token", token.clone()),
         ("a token's signature", signature(&token)),
+        ("a secret, but for how it begins", kept.client_secret[4..].to_owned()),
         ("a token's signature", signature(&dead_token)),
         ("the sealing key", seal_key.trim().to_owned()),
     ];
