@@ -61,7 +61,7 @@ impl Desk {
             let rates = &self.context.memory.token_rates;
             rates
                 .take(credential.client_id, rate, self.context.now())
-                .map_err(Refusal::rate_limited)?;
+                .map_err(|wait| Refusal::rate_limited(rate, wait))?;
         }
         let minted = mint_token(&self.context, &credential, generation, params.scope(), lifetime)
             .map_err(|refusal| match refusal {
