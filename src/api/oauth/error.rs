@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http::header::{ALLOW, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::{NoHurry, RefusalReason, json_response};
+use crate::domain::{Limit, Rate};
 
 /// One text, whatever was wrong.
 const CLIENT_FAILED: &str = "Client authentication failed.";
@@ -24,16 +25,18 @@ pub(super) struct Refusal {
     challenge: bool,
     allow: Option<&'static str>,
     /// How long to wait, in whole seconds.
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
     /// Finer than `error`, and not for the client.
     reason: Option<&'static str>,
     /// It may come late.
     no_hurry: bool,
+    /// What was gone over, with how long to wait.
+    over: Option<Limit>,
 }
 
 /// As `Retry-After` says it: never zero, and never too early.
-fn whole_seconds(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
 /// For `Retry-After`: not too soon.
@@ -75,6 +78,7 @@ impl Refusal {
             retry_after: None,
             reason: None,
             no_hurry: false,
+            over: None,
         }
     }
 
@@ -133,13 +137,13 @@ impl Refusal {
     };
 
     /// More often than the endpoint's rate allows (429).
-    pub(super) fn rate_limited(wait: Duration) -> Self {
+    pub(super) fn rate_limited(rate: Rate, wait: Duration) -> Self {
         let refusal = Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
             "This client asks too often; see Retry-After, and use a token until it ends.",
         );
-        Refusal { retry_after: Some(whole_seconds(wait)), ..refusal }
+        Refusal { over: Some(Limit::Rate(rate, wait)), ..refusal }
     }
 
     /// Another client's token (400; RFC 7009 section 2.1, RFC 6749 section 5.2).
@@ -203,6 +207,12 @@ impl Refusal {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for (name, value) in self.over.into_iter().flat_map(Limit::fields) {
+            // Digits, and a few of their signs.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
         }
         if self.no_hurry {
             response.extensions_mut().insert(NoHurry);

@@ -49,7 +49,7 @@ impl Desk {
             .memory
             .revocation_rates
             .take(caller.client_id, RATE, self.context.now())
-            .map_err(Refusal::rate_limited)?;
+            .map_err(|wait| Refusal::rate_limited(RATE, wait))?;
         let actor = Actor::client(&caller);
         match revoke_token(&self.context, &actor, TokenRef::verified(&token), None).await {
             Ok(receipt) => {

@@ -69,7 +69,7 @@ impl Desk {
             let rates = &self.context.memory.token_rates;
             rates
                 .take(credential.client_id, rate, self.context.now())
-                .map_err(Refusal::rate_limited)?;
+                .map_err(|wait| Refusal::rate_limited(rate, wait))?;
         }
         let (context, scope) = (&self.context, params.scope());
         let mut minted = mint_token(context, &credential, generation, scope, lifetime);

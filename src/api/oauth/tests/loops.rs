@@ -68,3 +68,29 @@ fn what_is_no_sign_in_is_not_counted() {
     let nobody = "grant_type=client_credentials&client_id=x&client_secret=x";
     from(&gateway, "192.0.2.1", "/oauth2/token", nobody).0.assert(400, "invalid_client");
 }
+
+#[test]
+fn each_client_has_a_rate_of_its_own() {
+    let gateway = Gateway::new();
+    let (busy, other) = (gateway.client(|_| {}), gateway.client(|_| {}));
+    let minting = Minting { token_rate: Some("3/m".parse().unwrap()), ..minting(&gateway) };
+    gateway.context.minting.store(Arc::new(minting));
+    let asked = |client: &Client| from(&gateway, "192.0.2.1", "/oauth2/token", &client.form());
+    for _ in 0..3 {
+        assert_eq!(asked(&busy).0.status, 200);
+    }
+    let (refused, late) = asked(&busy);
+    refused.assert(429, "rate_limited");
+    assert!(!late);
+    assert_eq!(refused.headers["retry-after"], "20");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"rate\";q=3;w=60");
+    assert_eq!(refused.headers["ratelimit"], "\"rate\";r=0;t=20");
+    assert_eq!(refused.reason, Some(RefusalReason("rate_limited")));
+    assert_eq!(asked(&other).0.status, 200);
+    gateway.clock.advance(Duration::from_secs(20));
+    assert_eq!(asked(&busy).0.status, 200);
+}
+
+fn minting(gateway: &Gateway) -> Minting {
+    (**gateway.context.minting.load()).clone()
+}

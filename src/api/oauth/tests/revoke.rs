@@ -55,6 +55,8 @@ fn nobody_fills_the_trail_with_tokens_of_its_own() {
     let refused = revoke(&gateway, &client, &token);
     refused.assert(429, "rate_limited");
     assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"rate\";q=600;w=60");
+    assert_eq!(refused.headers["ratelimit"], "\"rate\";r=0;t=1");
     assert_done(&revoke(&gateway, &other, &gateway.token(&other, "")));
 }
 
