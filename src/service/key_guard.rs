@@ -55,7 +55,9 @@ impl KeyGuard {
         let record = records.entry(place).or_insert(fresh);
         // A clock that was set back must not shut anybody out for long.
         let until = record.until.min(now.plus(LONGEST));
-        if let Ok(wait @ 1..) = u64::try_from(until.as_millis() - now.as_millis()) {
+        if record.wrong >= FREE
+            && let Ok(wait @ 1..) = u64::try_from(until.as_millis() - now.as_millis())
+        {
             return Err(Duration::from_millis(wait));
         }
         if now > record.until.max(record.last).plus(FORGIVEN) {
@@ -120,6 +122,14 @@ mod tests {
         assert!(guard.wrong(source, at(-9000)).is_err_and(|wait| wait <= LONGEST));
         for _ in 0..FREE {
             assert_eq!(guard.wrong(source, at(now + 61)), Ok(()), "forgiven");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out() {
+        let (guard, source) = (KeyGuard::default(), address("192.0.2.1"));
+        for n in 1..FREE {
+            assert_eq!(guard.wrong(source, at(-3600 * i64::from(n))), Ok(()));
         }
     }
 
