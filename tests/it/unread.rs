@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Harness, Minted};
 use crate::raw::{Raw, Wire};
-use crate::secure::{H2, Pki, request};
+use crate::secure::{H2, Pki, Whole, request};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +79,29 @@ async fn an_answer_without_a_window_is_under_way() {
         let mut body = first.into_body();
         let end = timeout(PATIENCE, body.data()).await.expect("an end").expect("a reset");
         assert_eq!(end.unwrap_err().reason(), Some(h2::Reason::CANCEL));
+    }
+}
+
+/// Where ends come faster than they go out they wait for one another, and none for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_end_at_once_all_end() {
+    let h = Harness::start().await;
+    let token = h.trade(&h.mint(&["reader"]).await).await;
+    let mut options = h2::client::Builder::new();
+    options.initial_window_size(1 << 20).initial_connection_window_size(1 << 24);
+    let stream = TcpStream::connect(h.data()).await.unwrap();
+    let (send, connection) = options.handshake(stream).await.unwrap();
+    let h2 = H2 { send, driver: tokio::spawn(connection) };
+    for round in 0..20 {
+        let asked = (0..24).map(|_| async {
+            let path = "http://h/any/acme/bytes-60000";
+            let answer = h2.ask(request("GET", path, Some(&token))).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            Whole::of(answer).await.body.len()
+        });
+        let all = timeout(PATIENCE, futures::future::join_all(asked)).await;
+        let all = all.unwrap_or_else(|_| panic!("an end in round {round}"));
+        assert!(all.iter().all(|length| *length == 60_000), "{all:?}");
     }
 }
 

@@ -111,10 +111,9 @@ impl Shared {
     /// # Errors
     /// When the stream is over.
     pub(super) async fn respond(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
-        if end {
-            self.hands_over().await;
-        }
-        self.head(header, end)
+        let taken = if end { self.hands_over().await } else { 0 };
+        let sent = self.head(header, end);
+        self.0.lock().unless_sent(taken, sent)
     }
 
     fn head(&self, header: ResponseHeader, end: bool) -> Result<(), h2::Error> {
@@ -155,10 +154,10 @@ impl Shared {
     /// Sends data as the client takes it.
     pub(super) async fn data(&self, mut data: Bytes, end: bool) -> Result<(), Unsent> {
         if data.is_empty() {
-            if end {
-                self.hands_over().await;
-            }
-            return self.0.lock().send(data, end);
+            let taken = if end { self.hands_over().await } else { 0 };
+            let mut sending = self.0.lock();
+            let sent = sending.send(data, end);
+            return sending.unless_sent(taken, sent);
         }
         self.0.lock().body()?.reserve_capacity(data.len());
         while !data.is_empty() {
@@ -167,15 +166,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until the end may be sent next, whatever it is. Never, if it was cut.
-    async fn hands_over(&self) {
-        poll_fn(|cx| self.0.lock().poll_hand_over(cx, 0)).await;
+    /// Waits until the end may be sent next, whatever it is, and gives what it takes. Never,
+    /// if it was cut.
+    async fn hands_over(&self) -> usize {
+        poll_fn(|cx| self.0.lock().poll_hand_over(cx, 0)).await
     }
 
     /// Sends what follows the data, and ends the stream.
     pub(super) async fn trailers(&self, trailers: HeaderMap) -> Result<(), Unsent> {
-        self.hands_over().await;
-        self.last_trailers(trailers)
+        let taken = self.hands_over().await;
+        let sent = self.last_trailers(trailers);
+        self.0.lock().unless_sent(taken, sent)
     }
 
     /// Ends the stream with them, at once.
@@ -302,31 +303,50 @@ impl Sending {
         data: &mut Bytes,
         end: bool,
     ) -> Poll<Result<(), Unsent>> {
-        let body = match self.body() {
-            Ok(body) => body,
-            Err(unsent) => return Poll::Ready(Err(unsent)),
-        };
-        let room = match ready!(body.poll_capacity(cx)) {
-            Some(Ok(room)) => room,
-            Some(Err(error)) => return Poll::Ready(Err(error.into())),
-            None => return Poll::Ready(Err(Unsent::Over(None))),
-        };
-        if end && room >= data.len() {
-            ready!(self.poll_hand_over(cx, data.len()));
-        }
+        let room = ready!(self.poll_room(cx))?;
+        let ends = end && room >= data.len();
+        let taken = if ends { ready!(self.poll_hand_over(cx, data.len())) } else { 0 };
         let piece = data.split_to(room.min(data.len()));
-        Poll::Ready(self.send(piece, end && data.is_empty()))
+        let sent = self.send(piece, ends);
+        Poll::Ready(self.unless_sent(taken, sent))
     }
 
-    /// Waits until so many bytes may be sent as the end. Never, if it was cut: then whoever
-    /// waits for that was woken.
-    fn poll_hand_over(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
+    /// How many bytes there is room for. The h2 crate tells of each once only, and whoever
+    /// was told may have to wait for something else.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
+        let body = self.body()?;
+        loop {
+            let room = body.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room));
+            }
+            match ready!(body.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(Err(Unsent::Over(None))),
+            }
+        }
+    }
+
+    /// Waits until so many bytes may be sent as the end, and gives what they take of the
+    /// connection. Never, if it was cut: then whoever waits for that was woken.
+    fn poll_hand_over(&self, cx: &Context<'_>, bytes: usize) -> Poll<usize> {
+        let mut taken = 0;
         if self.slot.has_ended() {
             // What was sent before may lie there still, as far as it is held.
-            let held = self.sent.saturating_add(bytes).clamp(1, HELD);
-            ready!(self.air.poll_take(cx, held));
+            taken = self.sent.saturating_add(bytes).clamp(1, HELD);
+            ready!(self.air.poll_take(cx, taken));
         }
-        if self.slot.hands_over() { Poll::Ready(()) } else { Poll::Pending }
+        if self.slot.hands_over() { Poll::Ready(taken) } else { Poll::Pending }
+    }
+
+    /// Gives back what an end has taken that could not be sent: nothing goes out for it, and
+    /// others may wait.
+    fn unless_sent<T, E>(&self, taken: usize, sent: Result<T, E>) -> Result<T, E> {
+        if sent.is_err() {
+            self.air.wrote(taken);
+        }
+        sent
     }
 
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
