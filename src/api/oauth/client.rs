@@ -33,17 +33,10 @@ pub(super) struct Presented {
 }
 
 impl Presented {
-    /// What it would take to be anybody at all, if that is not there.
-    fn missing(&self) -> Option<&'static str> {
-        match (self.client_id.is_empty(), self.secret.expose().is_empty()) {
-            (true, true) if !self.basic => Some(
-                "The parameters client_id and client_secret are missing; \
-                 HTTP Basic would do as well.",
-            ),
-            (true, _) => Some("The client_id is missing."),
-            (_, true) => Some("The client_secret is missing."),
-            _ => None,
-        }
+    /// Whether a half of what a client shows is not there (RFC 6749 section 3.1: one
+    /// without a value is left out).
+    fn is_incomplete(&self) -> bool {
+        self.client_id.is_empty() || self.secret.expose().is_empty()
     }
 }
 
@@ -111,10 +104,11 @@ impl Desk {
     ) -> Result<(Arc<Credential>, Generation), Refusal> {
         let proven = authenticate(&self.context, &who.client_id, who.secret.expose(), account);
         proven.map_err(|bad| {
-            let refusal = match who.missing() {
-                Some(missing) => Refusal::without_credentials(missing, challenge),
-                None => Refusal::invalid_client(bad.reason.as_str(), challenge),
+            let reason = match who.is_incomplete() {
+                true => "credentials_missing",
+                false => bad.reason.as_str(),
             };
+            let refusal = Refusal::invalid_client(reason, challenge);
             let guard = &self.context.memory.sign_ins;
             let source = parts.extensions.get::<Caller>().map(|caller| caller.0);
             let wait = source.and_then(|it| guard.wrong(it, self.context.now()).err());

@@ -105,12 +105,6 @@ impl Refusal {
         Refusal { challenge, reason: Some(reason), ..refusal }
     }
 
-    /// The same, of whoever left out this half of what a client shows, or both.
-    pub(super) fn without_credentials(description: &'static str, challenge: bool) -> Self {
-        let refusal = Refusal::invalid_client("credentials_missing", challenge);
-        Refusal { description, ..refusal }
-    }
-
     /// Instead of `self`, where too many before came from the same address (429). What
     /// would have been said stays in the log.
     pub(super) fn slowed(self, wait: Duration) -> Self {
