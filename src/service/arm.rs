@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use super::actor::Actor;
 use super::change::{Line, recorded};
 use super::change_credential::{Changed, Next, UpdateError, change_credential};
-use super::condition::Condition;
 use super::context::Context;
 use super::fault::FieldFault;
 use crate::domain::{Action, AuditEntry, Changes, ClientId, Credential, RoleId, UnixTime};
@@ -118,10 +117,7 @@ pub async fn arm(
         let reason = window_text(&role, until);
         Ok(Next::Changed(Box::new(next), (Some(role), Some(until)), Some(reason)))
     };
-    window(
-        change_credential(ctx, actor, client, &Condition::default(), Action::RoleArmed, step)
-            .await?,
-    )
+    window(change_credential(ctx, actor, client, Action::RoleArmed, step).await?)
 }
 
 /// Puts an armed role of a credential to sleep, at once, or all of them, if none is
@@ -147,10 +143,7 @@ pub async fn disarm(
         let reason = gone.join(", ");
         Ok(Next::Changed(Box::new(next), (role, None), Some(reason)))
     };
-    window(
-        change_credential(ctx, actor, client, &Condition::default(), Action::RoleDisarmed, step)
-            .await?,
-    )
+    window(change_credential(ctx, actor, client, Action::RoleDisarmed, step).await?)
 }
 
 /// How the trail names a window.
@@ -250,16 +243,7 @@ pub async fn lapse(ctx: &Context) -> Vec<RoleId> {
             Ok(Next::Changed(Box::new(next), over, Some(reason)))
         };
         let gateway = Actor::gateway();
-        match change_credential(
-            ctx,
-            &gateway,
-            client,
-            &Condition::default(),
-            Action::RoleLapsed,
-            step,
-        )
-        .await
-        {
+        match change_credential(ctx, &gateway, client, Action::RoleLapsed, step).await {
             Ok(changed) => lapsed.extend(changed.answer),
             Err(error) => tracing::warn!(%client, %error, "a lapse was not written down yet"),
         }

@@ -63,9 +63,19 @@ pub(super) struct Changed<T> {
     pub(super) ended: usize,
 }
 
-/// Changes a credential that is not revoked, and is what `condition` wants at the
-/// very commit.
+/// Changes a credential that is not revoked.
 pub(super) async fn change_credential<T: Send>(
+    ctx: &Context,
+    actor: &Actor,
+    client: ClientId,
+    action: Action,
+    step: impl FnMut(&Credential, UnixTime) -> Result<Next<T>, UpdateError> + Send,
+) -> Result<Changed<T>, UpdateError> {
+    change_credential_if(ctx, actor, client, &Condition::default(), action, step).await
+}
+
+/// The same, if it is what `condition` wants at the very commit.
+pub(super) async fn change_credential_if<T: Send>(
     ctx: &Context,
     actor: &Actor,
     client: ClientId,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::actor::Actor;
 use super::change::settled;
 use super::change_credential::{Changed, Next, UpdateError, change_credential};
-use super::condition::Condition;
 use super::context::Context;
 use super::revoke::{Receipt, keep_closed};
 use crate::domain::{
@@ -71,9 +70,7 @@ pub async fn add_secret(
         next.secrets.push(made.clone());
         Ok(Next::Changed(Box::new(next), made, Some(format!("generation {generation}"))))
     };
-    let changed =
-        change_credential(ctx, actor, client, &Condition::default(), Action::SecretCreated, step)
-            .await?;
+    let changed = change_credential(ctx, actor, client, Action::SecretCreated, step).await?;
     Ok(Rotated { credential: changed.credential, made: changed.answer, secret })
 }
 
@@ -115,8 +112,7 @@ pub async fn retire_secret(
         Ok(Next::Changed(Box::new(next), (now, false), Some(format!("generation {generation}"))))
     };
     let Changed { answer: (at, repeated), revision, ended, .. } =
-        change_credential(ctx, actor, client, &Condition::default(), Action::SecretRetired, step)
-            .await?;
+        change_credential(ctx, actor, client, Action::SecretRetired, step).await?;
     if ended > 0 {
         keep_closed(ctx, revision, ended).await;
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::actor::Actor;
-use super::change_credential::{Next, UpdateError, change_credential, size};
+use super::change_credential::{Next, UpdateError, change_credential_if, size};
 use super::condition::Condition;
 use super::context::Context;
 use super::fault::{Faults, FieldFault};
@@ -122,6 +122,6 @@ pub async fn update_credential(
         Ok(Next::Changed(Box::new(next), (), None))
     };
     let action = Action::CredentialUpdated;
-    let changed = change_credential(ctx, actor, client, condition, action, step).await?;
+    let changed = change_credential_if(ctx, actor, client, condition, action, step).await?;
     Ok((changed.credential, changed.revision))
 }

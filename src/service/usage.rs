@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::actor::Actor;
-use super::change_credential::{Next, UpdateError, change_credential};
+use super::change_credential::{Next, UpdateError, change_credential_if};
 use super::condition::Condition;
 use super::context::Context;
 use crate::domain::{
@@ -119,6 +119,6 @@ pub async fn narrow_credential(
         Ok(Next::Changed(Box::new(next), (), None))
     };
     let action = Action::CredentialNarrowed;
-    let changed = change_credential(ctx, actor, client, condition, action, step).await?;
+    let changed = change_credential_if(ctx, actor, client, condition, action, step).await?;
     Ok((changed.credential, changed.revision))
 }

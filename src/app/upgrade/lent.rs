@@ -2,9 +2,9 @@
 //!
 //! Nothing that is revoked during an upgrade is lost. Before the store is let go of
 //! all changes are in memory here. While it is away changes wait, and are refused (503) if
-//! that is long, here and there, but for those of the new process's own start. From its first change
-//! on the new process sends every one here, and gives no receipt before it holds
-//! here, too: what still runs here is cut by what is revoked there. A process that
+//! that is long, here and there, but for those of the new process's own start. From its
+//! first change on the new process sends every one here, and gives no receipt before it
+//! holds here, too: what still runs here is cut by what is revoked there. A process that
 //! does not answer is ended by the other one (see `new` and `old`).
 
 use std::sync::Arc;
